@@ -1,0 +1,61 @@
+# On a fresh clone this needs only make and Python 3.11 to 3.13; everything else comes from PyPI.
+
+# Which Python makes the environment (empty: the first suitable one on PATH), and where it is made.
+PYTHON ?=
+VENV ?= .venv
+# What is installed into it: empty for this checkout, editable; or a wheel, which is then what the tests see.
+PACKAGE ?=
+# Added to pytest's command line; `-m ""` runs the slow tests too, as CI does.
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PINS := .ci/constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PINS)
+# These change when the environment has to be brought up to date.
+INPUTS := pyproject.toml $(PINS) $(PACKAGE)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo airflow test lint wheel clean
+
+help: ## show this list
+	@echo "usage: make TARGET [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed ## load, transform and show a month of flights in a real Airflow, without a dbt Cloud account
+	@$(BIN)/python tools/demo.py
+
+airflow: $(VENV)/.installed ## the same, but Airflow stays up for looking around
+	@$(BIN)/python tools/demo.py --stay
+
+test: $(VENV)/.installed ## run the tests, without the slow ones (all of them: PYTEST_ARGS='-m ""')
+	$(if $(PACKAGE),EXPECT_INSTALLED_WHEEL=1) $(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-lint ## check style, types and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+wheel: $(VENV)/.installed-lint ## build the source distribution and the wheel in dist/, and check what is in the wheel
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python .ci/check_wheel.py dist
+
+clean: ## remove what these targets made: environments, builds, caches
+	rm -rf .venv .ci/work .demo .airflow dist build *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find airflow_provider_dbtcloud_dlt dags_examples tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@python=$$(sh .ci/find-python "$(PYTHON)") && echo "Making $(VENV) with $$python" && "$$python" -m venv "$(VENV)"
+
+# `test` holds all that the demo needs; one environment serves both.
+$(VENV)/.installed: $(INPUTS) | $(BIN)/python
+	@echo "Installing Airflow, dlt, dbt and the rest into $(VENV): one or two minutes, once"
+	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[test]",--editable ".[test]")
+	@touch $@
+
+$(VENV)/.installed-lint: $(VENV)/.installed
+	@echo "Installing ruff, mypy, import-linter and build into $(VENV)"
+	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[lint]",--editable ".[lint]")
+	@touch $@
