@@ -1,0 +1,391 @@
+"""The client: what the dbt Cloud API v2 can do, as methods that return records.
+
+Nothing of it has an async twin: where a thread must not be blocked (the triggerer's event loop), its calls
+run in another thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from airflow_provider_dbtcloud_dlt.client import checks, protocol
+from airflow_provider_dbtcloud_dlt.client.errors import DbtCloudError, MalformedAnswerError, RunTimeoutError
+from airflow_provider_dbtcloud_dlt.client.models import (
+    Account,
+    Environment,
+    Job,
+    Project,
+    Record,
+    Run,
+    RunStep,
+)
+from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT, Transport
+from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Outage, Wait
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CAUSE = "Triggered via API"
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class DBTCloudClientV2:
+    """A client of the dbt Cloud Administrative API, version 2.
+
+    See https://docs.getdbt.com/dbt-cloud/api-v2. Reads are repeated after passing failures for up to
+    `retry_budget` seconds; a request that starts or cancels something is repeated only when it surely had no
+    effect. ``Retry-After`` is honoured. Redirects are never followed, so the token stays with its host.
+
+    Args:
+        api_token: a service token or a personal access token.
+        account_id: the account's number; without it only `get_endpoint` and `post_endpoint` work.
+        base_api_url: scheme, host and ``/api``, such as ``https://ab123.us1.dbt.com/api``.
+        timeout: seconds to connect and seconds to wait for data, or one number for both.
+        retry_budget: seconds within which a failed read is repeated; 0 for one attempt.
+        proxies: as requests takes them, ``{"https": "http://proxy:3128"}``; default: the environment's.
+        verify: verify TLS certificates (``True``), or the path of a CA bundle to verify them with.
+        allow_http: allow plain http to a host other than this machine.
+        sleep: waits so many seconds; for tests.
+        clock: tells the seconds since the epoch; for tests.
+
+    Raises:
+        InvalidCredentialsException: the token is empty or malformed, or the account is no number.
+        InvalidRequestError: `base_api_url` can't be used.
+    """
+
+    api_version = "v2"
+
+    def __init__(
+        self,
+        api_token: str,
+        account_id: int | str | None = None,
+        base_api_url: str = protocol.DEFAULT_BASE_URL,
+        *,
+        timeout: float | tuple[float, float] = DEFAULT_TIMEOUT,
+        retry_budget: float = DEFAULT_RETRY_BUDGET,
+        proxies: Mapping[str, str] | None = None,
+        verify: bool | str = True,
+        allow_http: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.account_id = None if account_id is None else checks.check_id("account_id", account_id)
+        base_api_url = checks.check_base_url(base_api_url, allow_http=allow_http)
+        self.base_api_url = f"{base_api_url}/{self.api_version}"
+        self.accounts_url = f"accounts/{self.account_id}"
+        self.host = urlsplit(base_api_url).netloc
+        self._clock = clock
+        self._sleep = sleep
+        self._transport = Transport(
+            self.base_api_url,
+            api_token,
+            timeout=timeout,
+            retry_budget=retry_budget,
+            proxies=proxies,
+            verify=verify,
+            sleep=sleep,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(account_id={self.account_id}, base_api_url={self.base_api_url!r})"
+
+    def __enter__(self) -> DBTCloudClientV2:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept open for reuse."""
+        self._transport.close()
+
+    # --- dlt's interface -----------------------------------------------------------------------------------
+
+    def get_endpoint(self, endpoint: str) -> Any:
+        """GET any path of the API.
+
+        Args:
+            endpoint: the path below ``…/api/v2/``, such as ``accounts/1/jobs/``; a query may follow.
+
+        Returns:
+            The answer's whole JSON, the envelope included.
+
+        Raises:
+            DbtCloudError: see ``errors`` for its kinds.
+        """
+        request = protocol.Request("GET", protocol.raw_path(endpoint))
+        return self._transport.json(request)
+
+    def post_endpoint(self, endpoint: str, json_body: Mapping[str, Any] | None = None) -> Any:
+        """POST to any path of the API; `endpoint`, result and errors as in `get_endpoint`.
+
+        Args:
+            endpoint: the path below ``…/api/v2/``.
+            json_body: what is sent as JSON; default: no body.
+        """
+        request = protocol.Request("POST", protocol.raw_path(endpoint), body=json_body)
+        return self._transport.json(request)
+
+    def trigger_job_run(self, job_id: int | str, data: Mapping[str, Any] | None = None) -> int:
+        """Start a run of a job and return its id; arguments and errors as in `start_run`."""
+        return self.start_run(job_id, data).id
+
+    def get_run_status(self, run_id: int | str) -> dict[str, Any]:
+        """Return a run as the API's JSON object (``status``, ``status_humanized``, ``in_progress``, …)."""
+        return dict(self.get_run(run_id).raw)
+
+    # --- runs ----------------------------------------------------------------------------------------------
+
+    def start_run(self, job_id: int | str, data: Mapping[str, Any] | None = None) -> Run:
+        """Start a run of a job, see https://docs.getdbt.com/dbt-cloud/api-v2#/operations/Trigger%20Job%20Run.
+
+        Args:
+            job_id: the job's number.
+            data: fields of the trigger: ``cause`` (default ``Triggered via API``, at most 255 characters),
+                ``git_sha``, ``git_branch``, ``schema_override``, ``dbt_version_override``,
+                ``target_name_override``, ``threads_override``, ``timeout_seconds_override`` (seconds),
+                ``generate_docs_override``, ``steps_override`` (a list of dbt commands), the pull-request ids.
+
+        Returns:
+            The run, queued, with its trigger and job.
+
+        Raises:
+            InvalidRequestError: a field has the wrong type, or the cause is too long.
+            NotFoundError: there is no such job.
+            DbtCloudError: see ``errors`` for its other kinds. After an ``UnreachableError`` with ``sent``, a
+                ``ServerError`` or a ``MalformedAnswerError`` the run may have been started all the same.
+        """
+        body = {"cause": DEFAULT_CAUSE, **(data or {})}
+        return self._record(Run, protocol.trigger_job_run(self.account_id, job_id, body))
+
+    def get_run(self, run_id: int | str, include_related: Sequence[str] = ()) -> Run:
+        """Return a run.
+
+        Args:
+            run_id: the run's number.
+            include_related: what to embed: ``trigger``, ``job``, ``environment``, ``repository``,
+                ``run_steps``, ``run_retries``, ``debug_logs`` …
+
+        Raises:
+            NotFoundError: there is no such run (may happen for some seconds after it was started).
+        """
+        return self._record(Run, protocol.get_run(self.account_id, run_id, include_related))
+
+    def list_runs(self, *, limit: int | None = None, offset: int = 0, **filters: Any) -> Iterator[Run]:
+        """Iterate over runs; pages of up to 100 are fetched as the iteration needs them.
+
+        Args:
+            limit: the most runs to yield; default: all.
+            offset: how many to leave out at the start.
+            **filters: any of the API's: ``job_definition_id``, ``status__in``, ``pk__in``, ``id__gt``,
+                ``created_at__range``, ``order_by`` (``id``, ``created_at``, ``finished_at``; ``-`` reverses),
+                ``include_related`` (``trigger``, ``job``, …) and so on.
+
+        Raises:
+            InvalidRequestError: a filter that the API does not have.
+        """
+        return self._list(Run, "runs", filters, limit=limit, offset=offset)
+
+    def cancel_run(self, run_id: int | str) -> Run:
+        """Cancel a run and return it; on a run that has ended nothing happens."""
+        return self._record(Run, protocol.cancel_run(self.account_id, run_id))
+
+    def retry_run(self, run_id: int | str) -> Run:
+        """Start a new run that takes up exactly that failed run at its point of failure, and return it."""
+        return self._record(Run, protocol.retry_run(self.account_id, run_id))
+
+    def rerun_job(self, job_id: int | str) -> Run:
+        """Start a job again: from its last run's point of failure, else anew without overrides."""
+        return self._record(Run, protocol.rerun_job(self.account_id, job_id))
+
+    def get_step(self, step_id: int | str) -> RunStep:
+        """Return one step of a run."""
+        return self._record(RunStep, protocol.get_step(self.account_id, step_id))
+
+    def wait_for_run(
+        self,
+        run_id: int | str,
+        *,
+        poll_interval: float = 10.0,
+        timeout: float | None = None,
+        outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
+        cancel_on_timeout: bool = False,
+        on_answer: Callable[[Run], object] | None = None,
+    ) -> Run:
+        """Wait until a run has ended; how it ended is for the caller to judge.
+
+        Passing failures of the API are outlived.
+
+        Args:
+            run_id: the run's number.
+            poll_interval: seconds between two looks.
+            timeout: seconds to wait at most; default: no limit.
+            outage_tolerance: seconds for which the API may fail to answer before the wait gives up.
+            cancel_on_timeout: cancel the run when the time is up.
+            on_answer: called with the run at every look.
+
+        Returns:
+            The run, ended: as success, error or cancelled.
+
+        Raises:
+            RunTimeoutError: the time is up.
+            NotFoundError: there has been no such run for a minute.
+            DbtCloudError: the API's last failure, when it has failed for longer than `outage_tolerance`.
+        """
+        wait = Wait(
+            run_id=checks.check_id("run_id", run_id),
+            end_time=None if timeout is None else self._clock() + timeout,
+            outage_tolerance=outage_tolerance,
+        )
+        outage = Outage(log, f"dbt Cloud ({self.host})")
+        run: Run | None = None
+        while True:
+            try:
+                run = self.get_run(run_id)
+            except DbtCloudError as error:
+                outage.failed(error, self._clock())
+                ending = wait.failed(error, self._clock())
+                if ending is not None and ending.status != "timeout":
+                    raise
+            else:
+                outage.answered(self._clock())
+                ending = wait.answered(run, self._clock())
+                if on_answer is not None:
+                    on_answer(run)
+            if ending is not None and ending.status == "timeout":
+                if cancel_on_timeout:
+                    self.cancel_run(run_id)
+                raise RunTimeoutError(
+                    f"{ending.message}{' It was cancelled.' if cancel_on_timeout else ''}", run=run
+                )
+            if ending is not None and run is not None:
+                return run
+            self._sleep(wait.next_look(poll_interval, self._clock()))
+
+    # --- artifacts -----------------------------------------------------------------------------------------
+
+    def list_artifacts(self, run_id: int | str, step: int | None = None) -> list[str]:
+        """Return the paths of a run's artifacts, such as ``manifest.json``; empty when there are none.
+
+        Args:
+            run_id: the run's number.
+            step: the step's number, from 1; default: the last step.
+        """
+        request = protocol.list_artifacts(self.account_id, run_id, step)
+        return list(self._data(request) or [])
+
+    def get_artifact(self, run_id: int | str, path: str, step: int | None = None) -> bytes:
+        """Return an artifact's content.
+
+        Args:
+            run_id: the run's number.
+            path: relative to dbt's target folder, such as ``run_results.json``.
+            step: the step's number, from 1; default: the last step.
+
+        Raises:
+            NotFoundError: there is no such artifact (yet: it may come some seconds after the run's end).
+        """
+        request = protocol.get_artifact(self.account_id, run_id, path, step)
+        return self._transport.content(request)
+
+    def download_artifact(
+        self, run_id: int | str, path: str, target: str | os.PathLike[str], step: int | None = None
+    ) -> int:
+        """Stream an artifact to a file, which appears only when it is whole.
+
+        Args:
+            run_id: the run's number.
+            path: relative to dbt's target folder, such as ``manifest.json``.
+            target: the file to write; its folder is made if need be.
+            step: the step's number, from 1; default: the last step.
+
+        Returns:
+            The number of bytes written.
+        """
+        request = protocol.get_artifact(self.account_id, run_id, path, step)
+        return self._transport.download(request, Path(target))
+
+    # --- account, projects, environments, jobs -------------------------------------------------------------
+
+    def get_account(self) -> Account:
+        """Return the account: a check of host, token and account number in one."""
+        return self._record(Account, protocol.get_account(self.account_id))
+
+    def get_job(self, job_id: int | str) -> Job:
+        """Return a job's definition."""
+        return self._record(Job, protocol.get_item(self.account_id, "jobs", job_id))
+
+    def list_jobs(self, *, limit: int | None = None, offset: int = 0, **filters: Any) -> Iterator[Job]:
+        """Iterate over jobs; filters: ``project_id``, ``environment_id``, ``name__icontains`` …"""
+        return self._list(Job, "jobs", filters, limit=limit, offset=offset)
+
+    def get_project(self, project_id: int | str) -> Project:
+        """Return a project."""
+        return self._record(Project, protocol.get_item(self.account_id, "projects", project_id))
+
+    def list_projects(
+        self, *, limit: int | None = None, offset: int = 0, **filters: Any
+    ) -> Iterator[Project]:
+        """Iterate over projects; filters: ``name__icontains``, ``pk__in``, ``order_by`` …"""
+        return self._list(Project, "projects", filters, limit=limit, offset=offset)
+
+    def get_environment(self, environment_id: int | str) -> Environment:
+        """Return an environment."""
+        return self._record(Environment, protocol.get_item(self.account_id, "environments", environment_id))
+
+    def list_environments(
+        self, *, limit: int | None = None, offset: int = 0, **filters: Any
+    ) -> Iterator[Environment]:
+        """Iterate over environments; filters: ``project_id``, ``project_id__in``, ``order_by`` …"""
+        return self._list(Environment, "environments", filters, limit=limit, offset=offset)
+
+    # --- reading answers -----------------------------------------------------------------------------------
+
+    def _record(self, kind: type[RecordT], request: protocol.Request) -> RecordT:
+        return self._parse(kind, self._data(request))
+
+    def _parse(self, kind: type[RecordT], data: Any) -> RecordT:
+        try:
+            return kind.from_api(data)
+        except ValueError as error:
+            raise MalformedAnswerError(
+                f"{self.host} sent something that is no dbt Cloud answer: {error}."
+            ) from None
+
+    def _data(self, request: protocol.Request) -> Any:
+        envelope = self._transport.json(request)
+        return protocol.data_of(request, envelope, host=self.host)
+
+    def _list(
+        self,
+        kind: type[RecordT],
+        name: Any,
+        filters: Mapping[str, Any],
+        *,
+        limit: int | None,
+        offset: int,
+    ) -> Iterator[RecordT]:
+        # Built before the first item is asked for, so that a bad filter fails where it was written.
+        protocol.list_items(self.account_id, name, filters)
+        return self._pages(kind, name, filters, limit, offset)
+
+    def _pages(
+        self, kind: type[RecordT], name: Any, filters: Mapping[str, Any], limit: int | None, offset: int
+    ) -> Iterator[RecordT]:
+        left = limit
+        while left is None or left > 0:
+            size = protocol.PAGE_SIZE if left is None else min(left, protocol.PAGE_SIZE)
+            page = {**filters, "limit": size, "offset": offset or None}
+            items = self._data(protocol.list_items(self.account_id, name, page)) or []
+            for item in items:
+                yield self._parse(kind, item)
+            if len(items) < size:
+                return
+            offset += len(items)
+            left = None if left is None else left - len(items)

@@ -1,0 +1,143 @@
+"""What a run's state means for somebody who waits for it.
+
+Pure state machines, with the time passed in: the client's blocking wait, the poller in the triggerer and
+the operators all decide here. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Literal
+
+from airflow_provider_dbtcloud_dlt.client.errors import DbtCloudError, NotFoundError
+from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
+
+DEFAULT_OUTAGE_TOLERANCE = 30 * 60.0
+NOT_FOUND_TOLERANCE = 60.0
+"""A run may be unknown for some seconds after it was started; one that stays so does not exist."""
+
+EndingStatus = Literal["success", "error", "cancelled", "timeout", "unreachable"]
+
+_ENDINGS: dict[RunStatus, tuple[EndingStatus, str]] = {
+    RunStatus.SUCCESS: ("success", "has completed successfully"),
+    RunStatus.ERROR: ("error", "has failed"),
+    RunStatus.CANCELLED: ("cancelled", "has been cancelled"),
+}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a wait ended.
+
+    Attributes:
+        status: ``success``, ``error`` and ``cancelled`` are the run's own ends; ``timeout``: the waiter's
+            time was up; ``unreachable``: the API gave no answer for too long.
+        message: one sentence for a person.
+    """
+
+    status: EndingStatus
+    message: str
+
+
+def ending_of(run: Run) -> Ending | None:
+    """The run's own end, or ``None`` while it goes on."""
+    if run.status not in _ENDINGS:
+        return None
+    status, words = _ENDINGS[run.status]
+    reason = f": {run.status_message}" if run.status_message else "."
+    return Ending(status, f"Job run {run.id} {words}{reason}")
+
+
+@dataclass
+class Wait:
+    """One waiter's wait for one run: feed it what was seen, it says when it is over.
+
+    Args:
+        run_id: the run.
+        end_time: when the waiter's time is up; ``None`` for never.
+        execution_deadline: likewise, by Airflow's ``execution_timeout``; the earlier of the two counts.
+        outage_tolerance: seconds without a usable answer after which the wait gives up.
+    """
+
+    run_id: int
+    end_time: float | None = None
+    execution_deadline: float | None = None
+    outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE
+    _last_status: RunStatus | None = field(default=None, init=False)
+    _failing_since: float | None = field(default=None, init=False)
+    _missing_since: float | None = field(default=None, init=False)
+
+    @property
+    def deadline(self) -> float | None:
+        """The earlier of the two time limits."""
+        limits = [limit for limit in (self.end_time, self.execution_deadline) if limit is not None]
+        return min(limits, default=None)
+
+    def answered(self, run: Run, now: float) -> Ending | None:
+        """The API showed the run."""
+        self._failing_since = self._missing_since = None
+        self._last_status = run.status
+        return ending_of(run) or self._time_is_up(now)
+
+    def failed(self, error: DbtCloudError, now: float) -> Ending | None:
+        """The API failed to show the run: a passing failure, until it has lasted for too long."""
+        if isinstance(error, NotFoundError):
+            self._failing_since = None
+            if self._missing_since is None:
+                self._missing_since = now
+            if now - self._missing_since >= NOT_FOUND_TOLERANCE:
+                return Ending("error", f"Job run {self.run_id} was not found. {error}")
+        else:
+            self._missing_since = None
+            if self._failing_since is None:
+                self._failing_since = now
+            if now - self._failing_since >= self.outage_tolerance:
+                minutes = (now - self._failing_since) / 60
+                return Ending(
+                    "unreachable",
+                    f"Nothing could be learnt of job run {self.run_id} for {minutes:.0f} minutes, longer "
+                    f"than outage_tolerance; the run itself may be going on. Last failure: {error}",
+                )
+        return self._time_is_up(now)
+
+    def next_look(self, interval: float, now: float) -> float:
+        """Seconds until the next look: `interval`, or less when the time is up before."""
+        return interval if self.deadline is None else max(0.0, min(interval, self.deadline - now))
+
+    def _time_is_up(self, now: float) -> Ending | None:
+        if self.deadline is None or now < self.deadline:
+            return None
+        limit = "execution_timeout" if self.deadline == self.execution_deadline else "timeout"
+        last = (
+            f"its last known state is {self._last_status.humanized}"
+            if self._last_status
+            else "it was never seen"
+        )
+        return Ending("timeout", f"Job run {self.run_id} has not ended within the {limit}; {last}.")
+
+
+class Outage:
+    """Logs an outage once when it begins and once when it ends, instead of at every look.
+
+    Args:
+        logger: where to.
+        whom: who does not answer, for the message.
+    """
+
+    def __init__(self, logger: logging.Logger, whom: str) -> None:
+        self._log = logger
+        self._whom = whom
+        self._since: float | None = None
+
+    def failed(self, error: DbtCloudError, now: float) -> None:
+        """A look failed."""
+        if self._since is None:
+            self._since = now
+            self._log.warning("%s gives no usable answer; the wait goes on. %s", self._whom, error)
+
+    def answered(self, now: float) -> None:
+        """A look succeeded."""
+        if self._since is not None:
+            self._log.info("%s answers again after %.0f s.", self._whom, now - self._since)
+            self._since = None
