@@ -1,1 +1,1 @@
-"""What the flights DAGs run: the dlt source, and (in ``dbt/``) the dbt project with its emulator configuration."""
+"""What the flights DAGs run: the dlt source and, in ``dbt/``, the dbt project."""

