@@ -1,0 +1,151 @@
+"""Who started a run: a marker in its cause, and what a later try of the same task does with the run.
+
+A task that lost its worker, or the answer to its trigger, finds its run again by the marker instead of
+starting a second one. Pure: nothing here asks the API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_provider_dbtcloud_dlt.client.checks import CAUSE_MAX_LENGTH
+from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
+
+_PATTERN = re.compile(r"\[af:(?P<work>[0-9a-f]{16})/(?P<epoch>\d{1,9})\]")
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Names the piece of work that a run was started for.
+
+    Attributes:
+        work: a digest of which task instance it is, 16 hexadecimal digits.
+        epoch: rises when the task is cleared, not when it is retried.
+    """
+
+    work: str
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"[af:{self.work}/{self.epoch}]"
+
+    @classmethod
+    def for_task(
+        cls,
+        *,
+        deployment: str,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: int,
+        dag_run_started_at: datetime | None,
+        epoch: int,
+    ) -> Marker:
+        """The marker of a task instance.
+
+        Args:
+            deployment: which Airflow, when several run the same DAGs; may be empty.
+            dag_id: the DAG.
+            run_id: the DAG run.
+            task_id: the task.
+            map_index: of a mapped task, else -1.
+            dag_run_started_at: its microseconds tell two deployments of one DAG apart without configuration.
+            epoch: ``ti.max_tries``.
+        """
+        started = dag_run_started_at.isoformat() if dag_run_started_at else ""
+        parts = (deployment, dag_id, run_id, task_id, str(map_index), started)
+        digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=8)
+        return cls(digest.hexdigest(), epoch)
+
+    @classmethod
+    def of(cls, run: Run) -> Marker | None:
+        """The marker in a run's cause; ``None`` when there is none, or the run's trigger was not included."""
+        match = _PATTERN.match((run.trigger and run.trigger.cause) or "")
+        return cls(match["work"], int(match["epoch"])) if match else None
+
+    def cause(self, reason: str) -> str:
+        """The cause to start a run with: the marker, then as much of the reason as fits."""
+        return f"{self} {reason}"[:CAUSE_MAX_LENGTH].rstrip()
+
+    @property
+    def reason_length(self) -> int:
+        """The most characters that a reason may have beside this marker."""
+        return CAUSE_MAX_LENGTH - len(f"{self} ")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start a run; first cancel those that an older epoch left behind."""
+
+    cancel: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Go on with this run: it is still active, or its result was never delivered."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Let dbt Cloud take up this failed run at its point of failure."""
+
+    run: Run
+
+
+Decision = Start | Adopt | Retry
+
+
+def runs_of(marker: Marker, runs: Iterable[Run]) -> list[tuple[int, Run]]:
+    """The runs started for this work, each with its epoch, newest first.
+
+    A run made by ``/runs/{id}/retry/`` bears no marker of its own: it belongs to the run that it retries.
+    """
+    by_id = {run.id: run for run in runs}
+    found = []
+    for run in by_id.values():
+        root, seen = run, {run.id}
+        while Marker.of(root) is None and root.retrying_run_id in by_id and root.retrying_run_id not in seen:
+            root = by_id[root.retrying_run_id]
+            seen.add(root.id)
+        theirs = Marker.of(root)
+        if theirs is not None and theirs.work == marker.work:
+            found.append((theirs.epoch, run))
+    return sorted(found, key=lambda item: item[1].id, reverse=True)
+
+
+def decide(
+    marker: Marker, runs: Iterable[Run], *, wait: bool = True, retry_from_failure: bool = False
+) -> Decision:
+    """What a try does about the runs that earlier tries of the same work may have started.
+
+    Args:
+        marker: of this try.
+        runs: what is known of the job's runs, with their triggers.
+        wait: whether the task waits for the run's end; if not, any run of this epoch is its result.
+        retry_from_failure: take up a failed run at its point of failure, where the API says it can be.
+
+    Returns:
+        What to do; see the table in the operator's documentation.
+    """
+    ours = runs_of(marker, runs)
+    current = [run for epoch, run in ours if epoch == marker.epoch]
+    older = [run for epoch, run in ours if epoch != marker.epoch]
+    if current and (not wait or not current[0].is_terminal or current[0].status is RunStatus.SUCCESS):
+        return Adopt(current[0])
+    if retry_from_failure and ours:
+        newest = ours[0][1]
+        if not newest.is_terminal and newest.retrying_run_id is not None:
+            return Adopt(newest)  # a retry bears the epoch of the run that it retries
+        if newest.is_terminal and newest.can_retry:
+            return Retry(newest)
+    return Start(cancel=tuple(_active(older)))
+
+
+def _active(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if not run.is_terminal]

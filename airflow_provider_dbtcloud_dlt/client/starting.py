@@ -1,0 +1,191 @@
+"""Starts a run once: finds what an earlier try started, and starts a run only when there is none."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_dbtcloud_dlt.client.checks import TRIGGER_FIELDS
+from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
+from airflow_provider_dbtcloud_dlt.client.errors import (
+    DbtCloudError,
+    MalformedAnswerError,
+    NotFoundError,
+    RejectedRequestError,
+    ServerError,
+    UnreachableError,
+)
+from airflow_provider_dbtcloud_dlt.client.marker import Adopt, Marker, Retry, decide, runs_of
+from airflow_provider_dbtcloud_dlt.client.models import ACTIVE_STATUSES, Run
+
+LOOK_UP_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds between the look-ups after a lost answer: a new run may take a moment to be listed."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run to wait for, and whether this task owns it (and so may cancel it)."""
+
+    run: Run
+    owned: bool = True
+
+
+@dataclass(frozen=True)
+class RunStarter:
+    """Starts the run of one piece of work.
+
+    Args:
+        client: asks and starts.
+        job_id: the job.
+        marker: names the work.
+        since: no run of this work is older; the DAG run's start.
+        log: what was found and done is told here.
+        sleep: waits so many seconds.
+    """
+
+    client: DBTCloudClientV2
+    job_id: int
+    marker: Marker
+    since: datetime | None
+    log: logging.Logger
+    sleep: Callable[[float], None] = time.sleep
+
+    def start(
+        self,
+        body: Mapping[str, Any],
+        *,
+        look_first: bool,
+        wait: bool = True,
+        retry_from_failure: bool = False,
+        reuse_existing_run: bool = False,
+    ) -> Started:
+        """Return the run of this work, started now or found.
+
+        Args:
+            body: the trigger's fields, its cause bearing the marker.
+            look_first: whether an earlier try may have started something.
+            wait: whether the task waits for the run's end.
+            retry_from_failure: retry a failed run of this work instead of starting anew.
+            reuse_existing_run: join any active run of the job, whoever started it.
+
+        Raises:
+            DbtCloudError: the run could not be started; one whose answer was lost is looked for first.
+        """
+        if look_first:
+            decision = decide(
+                self.marker, self.known_runs(), wait=wait, retry_from_failure=retry_from_failure
+            )
+            if isinstance(decision, Adopt):
+                self.log.info(
+                    "Job run %s was started by an earlier try of this task (%s): going on with it.",
+                    decision.run.id,
+                    decision.run.status.humanized,
+                )
+                return Started(decision.run)
+            if isinstance(decision, Retry):
+                retried = self._retry(decision.run)
+                if retried is not None:
+                    return Started(retried)
+            else:
+                for run in decision.cancel:
+                    self.log.warning("Cancelling job run %s, left behind when this task was cleared.", run.id)
+                    self.client.cancel_run(run.id)
+        if reuse_existing_run:
+            joined = self._active_run(body)
+            if joined is not None:
+                return joined
+        return Started(self._trigger(body))
+
+    def known_runs(self) -> list[Run]:
+        """The job's runs since `since`, newest first, with their triggers."""
+        return list(self._list_runs())
+
+    def _list_runs(self) -> list[Run]:
+        runs = []
+        for run in self.client.list_runs(
+            job_definition_id=self.job_id, order_by="-id", include_related=["trigger"]
+        ):
+            if self.since is not None and run.created_at is not None and run.created_at < self.since:
+                break
+            runs.append(run)
+        return runs
+
+    def _retry(self, run: Run) -> Run | None:
+        try:
+            retried = self.client.retry_run(run.id)
+        except (RejectedRequestError, NotFoundError) as error:
+            self.log.warning("Job run %s can't be retried, starting anew. %s", run.id, error)
+            return None
+        self.log.info("Job run %s failed; run %s takes it up at its point of failure.", run.id, retried.id)
+        return retried
+
+    def _active_run(self, body: Mapping[str, Any]) -> Started | None:
+        """The newest active run of the job that runs what this task wants, whoever started it."""
+        runs = self.client.list_runs(
+            job_definition_id=self.job_id,
+            status__in=list(ACTIVE_STATUSES),
+            order_by="-created_at",
+            include_related=["trigger"],
+        )
+        for run in runs:
+            difference = _other_overrides(run, body)
+            if not difference:
+                cause = run.trigger.cause if run.trigger else None
+                self.log.info("Joining the active job run %s (cause: %s).", run.id, cause)
+                theirs = Marker.of(run)
+                return Started(run, owned=theirs is not None and theirs.work == self.marker.work)
+            self.log.info(
+                "Not joining job run %s: it has another %s than this task asks for.",
+                run.id,
+                " and ".join(difference),
+            )
+        return None
+
+    def _trigger(self, body: Mapping[str, Any]) -> Run:
+        try:
+            run = self.client.start_run(self.job_id, body)
+        except (UnreachableError, ServerError, MalformedAnswerError) as error:
+            if isinstance(error, UnreachableError) and not error.sent:
+                raise
+            return self._find_lost(error)
+        self.log.info("Started job run %s: %s", run.id, run.href)
+        return run
+
+    def _find_lost(self, lost: DbtCloudError) -> Run:
+        """The run of a trigger whose answer was lost; raises the loss when there is none."""
+        self.log.warning("The answer to the trigger was lost; looking whether a run was started. %s", lost)
+        for pause in LOOK_UP_PAUSES:
+            self.sleep(pause)
+            try:
+                found = [
+                    run
+                    for epoch, run in runs_of(self.marker, self.known_runs())
+                    if epoch == self.marker.epoch and not run.is_terminal
+                ]
+            except DbtCloudError as error:
+                self.log.info("Could not look yet. %s", error)
+                continue
+            if found:
+                self.log.info("Job run %s had been started all the same: going on with it.", found[-1].id)
+                return found[-1]
+        raise lost
+
+
+OVERRIDES = tuple(name for name in TRIGGER_FIELDS if name.startswith("git_") or name.endswith("_override"))
+
+
+def _other_overrides(run: Run, body: Mapping[str, Any]) -> list[str]:
+    """The overrides in which a run differs from what a task asks for."""
+    if run.trigger is None:
+        return []
+    differences = []
+    for name in OVERRIDES:
+        theirs, ours = getattr(run.trigger, name), body.get(name)
+        theirs = list(theirs) if isinstance(theirs, tuple) else theirs
+        if (theirs or None) != (ours or None):
+            differences.append(name)
+    return differences
