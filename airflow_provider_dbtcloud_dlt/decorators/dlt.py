@@ -1,0 +1,88 @@
+"""``@task.dlt_load``: load what a function returns, with dlt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
+
+from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.bases.decorator import TaskDecorator
+
+
+class _DltLoadDecoratedOperator(DecoratedOperator, DltLoadOperator):
+    """A `DltLoadOperator` whose source is the decorated function, called with the arguments of TaskFlow."""
+
+    template_fields: Sequence[str] = (
+        *DecoratedOperator.template_fields,
+        *(name for name in DltLoadOperator.template_fields if name != "source_args"),
+    )
+    template_fields_renderers = {
+        **DltLoadOperator.template_fields_renderers,
+        **DecoratedOperator.template_fields_renderers,
+    }
+    shallow_copy_attrs: Sequence[str] = (
+        *DecoratedOperator.shallow_copy_attrs,
+        *DltLoadOperator.shallow_copy_attrs,
+    )
+    custom_operator_name = "@task.dlt_load"
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_args: Sequence[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            python_callable=python_callable,
+            op_args=op_args,
+            op_kwargs=op_kwargs,
+            kwargs_to_upstream={"source": python_callable},
+            **kwargs,
+        )
+
+    def _call_source(self, context: Context) -> Any:
+        """Call the function as TaskFlow does: values of the context that it names, then the call's own arguments."""
+        values = {**context, **self.op_kwargs}
+        return self.python_callable(*self.op_args, **self.determine_kwargs(values))
+
+
+def dlt_load_task(
+    python_callable: Callable[..., Any] | None = None,
+    multiple_outputs: bool = False,
+    **kwargs: Any,
+) -> TaskDecorator:
+    """Make a task of a function: what it returns is loaded with dlt when the task runs.
+
+    The function gets its arguments and the values of Airflow's context that it names as every TaskFlow function
+    does, and returns a dlt source, a resource, a list of them, or rows: a list of dicts, a generator, a DataFrame, an
+    Arrow table. Import dlt inside of it: then parsing the DAG file does not.
+
+    Example::
+
+        @task.dlt_load(pipeline_name="shop", destination="postgres", dataset_name="raw_shop")
+        def orders(data_interval_start=None):
+            from my_sources.shop import shop
+
+            return shop(since=data_interval_start)
+
+    Args:
+        python_callable: The function.
+        multiple_outputs: Push each entry of the summary as an XCom of its own. Default: one XCom, the dict.
+        **kwargs: As for `DltLoadOperator`, without ``source`` and ``source_args``.
+
+    Returns:
+        The decorated function; calling it in a DAG makes the task and gives its result, the summary.
+    """
+    return task_decorator_factory(
+        python_callable=python_callable,
+        multiple_outputs=multiple_outputs,
+        decorated_operator_class=_DltLoadDecoratedOperator,
+        **kwargs,
+    )

@@ -1,0 +1,136 @@
+"""One load, from the source function to the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import dlt
+from dlt.common.destination import Destination
+from dlt.pipeline.pipeline import Pipeline
+
+from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, explain, explain_failed_jobs
+from airflow_provider_dbtcloud_dlt.loads.logs import dlt_logs_propagate, no_airflow_deprecations
+from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
+from airflow_provider_dbtcloud_dlt.loads.progress import LogProgress, TaskLog
+from airflow_provider_dbtcloud_dlt.loads.secrets import Secrets
+from airflow_provider_dbtcloud_dlt.loads.source import loadable
+from airflow_provider_dbtcloud_dlt.loads.summary import LoadSummary, summarise
+from airflow_provider_dbtcloud_dlt.loads.workdir import working_folder
+
+
+def run_load(
+    build: Callable[[], Any],
+    plan: LoadPlan,
+    *,
+    log: TaskLog,
+    hide: Callable[[str], Any] | None = None,
+) -> LoadSummary:
+    """Build a source and load it, in a working folder of its own.
+
+    The pipeline's state is restored from the destination before the source is built, so that incremental loading
+    goes on where the last load ended, on whichever worker that was.
+
+    Args:
+        build: Makes what is to be loaded; called when the pipeline is active and its state restored.
+        plan: Where to and how.
+        log: The task's log.
+        hide: Told of each secret that dlt resolved, so that the log can hide it.
+
+    Returns:
+        What was loaded.
+
+    Raises:
+        LoadError: The load failed; the message is a sentence, the original exception its cause.
+    """
+    secrets = Secrets(hide)
+    try:
+        with _pipeline(plan, log, secrets) as pipeline:
+            return _run(pipeline, build, plan, log)
+    except (Exception, KeyboardInterrupt) as error:
+        secrets.collect()
+        message = str(error) if isinstance(error, LoadError) else explain(plan.pipeline_name, error)
+        raise LoadError(secrets.redact(message)) from error
+
+
+@contextmanager
+def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeline]:
+    """Make the pipeline, and leave nothing of it behind: no folder, no active pipeline, no changed logger."""
+    with ExitStack() as stack:
+        stack.enter_context(no_airflow_deprecations())
+        folder = stack.enter_context(working_folder(plan.pipeline_name, plan.pipelines_dir))
+        pipeline = dlt.pipeline(
+            pipeline_name=plan.pipeline_name,
+            pipelines_dir=folder,
+            destination=_made(plan.destination),
+            staging=_made(plan.staging),
+            dataset_name=plan.dataset_name,
+            import_schema_path=plan.import_schema_path,
+            export_schema_path=plan.export_schema_path,
+            dev_mode=plan.dev_mode,
+            progress=LogProgress(log, plan.log_interval, on_step_end=secrets.collect),
+        )
+        stack.callback(pipeline.deactivate)
+        stack.enter_context(dlt_logs_propagate())
+        if pipeline.destination is None:
+            raise LoadError(
+                f"dlt pipeline {plan.pipeline_name!r} has no destination. Give the task destination=…, such as "
+                "'duckdb', or configure it for dlt: destination_type in config.toml, or the environment variable "
+                "DESTINATION_TYPE."
+            )
+        yield pipeline
+
+
+def _run(pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: TaskLog) -> LoadSummary:
+    """Run dlt's steps one by one.
+
+    ``pipeline.run()`` does the same, but restores the state only after the source was built, and hands out the
+    rows per table only by way of a trace that can be switched off.
+    """
+    started_at = datetime.now(UTC)
+    if pipeline.config.restore_from_destination and not pipeline.dev_mode:
+        pipeline.sync_destination()
+    first_run = pipeline.first_run
+    log.info(
+        "dlt pipeline %s: %s, destination %s, dataset %s",
+        pipeline.pipeline_name,
+        "first run" if first_run else "state restored",
+        pipeline.destination.destination_name,
+        pipeline.dataset_name,
+    )
+    data, is_plain = loadable(build(), plan.default_table_name or "The source")
+    hints = plan.hints()
+    if is_plain and plan.default_table_name:
+        hints.setdefault("table_name", plan.default_table_name)
+    pipeline.extract(data, **hints)
+    normalized = pipeline.normalize()
+    loaded = pipeline.load()
+    if loaded and loaded.has_failed_jobs:
+        raise LoadError(explain_failed_jobs(loaded))
+    summary = summarise(
+        pipeline,
+        normalized,
+        loaded,
+        first_run=first_run,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+    )
+    for table, count in summary.rows.items():
+        log.info("Loaded %s: %s rows", table, f"{count:,}")
+    log.info(
+        "dlt pipeline %s: %s rows in %.1f s%s",
+        summary.pipeline_name,
+        f"{summary.row_count:,}",
+        summary.seconds,
+        "; nothing was loaded" if summary.nothing_loaded else "",
+    )
+    return summary
+
+
+def _made(destination: Any) -> Any:
+    """Call a function that makes a destination; a name or a destination is left as it is."""
+    return (
+        destination() if callable(destination) and not isinstance(destination, Destination) else destination
+    )

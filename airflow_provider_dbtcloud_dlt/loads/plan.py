@@ -1,0 +1,54 @@
+"""What is to be loaded, where to and how: the arguments of a load, as dlt names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """The arguments of ``dlt.pipeline()`` and ``pipeline.run()`` that a task may set; None is dlt's own default.
+
+    See https://dlthub.com/docs/general-usage/pipeline for what each of them does.
+    """
+
+    pipeline_name: str
+    destination: Any = None
+    """A destination's name, a destination object, or a callable that makes one."""
+    staging: Any = None
+    """Where files are staged before they are loaded; as ``destination``."""
+    dataset_name: str | None = None
+    import_schema_path: str | None = None
+    export_schema_path: str | None = None
+    dev_mode: bool = False
+    pipelines_dir: str | None = None
+    """The folder in which the private working folder is made; None: the system's folder for temporary files."""
+
+    table_name: str | None = None
+    write_disposition: Any = None
+    columns: Any = None
+    primary_key: Any = None
+    schema_contract: Any = None
+    loader_file_format: str | None = None
+    table_format: str | None = None
+    refresh: str | None = None
+
+    default_table_name: str | None = None
+    """The table for plain data when ``table_name`` is not given: a list of dicts has no name of its own."""
+    log_interval: float = 10.0
+    """Seconds between two lines of progress within one stage."""
+
+    def hints(self) -> dict[str, Any]:
+        """The arguments of ``pipeline.extract()`` that were given."""
+        names = (
+            "table_name",
+            "write_disposition",
+            "columns",
+            "primary_key",
+            "schema_contract",
+            "loader_file_format",
+            "table_format",
+            "refresh",
+        )
+        return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -1,0 +1,333 @@
+"""Load data with dlt in an Airflow task."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
+from airflow.sdk.log import mask_secret
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# dlt's own lists would have to be imported from dlt, and a DAG file must not pay for that; a test compares them.
+WRITE_DISPOSITIONS = ("append", "replace", "merge", "skip")
+CONTRACT_ENTITIES = ("tables", "columns", "data_type")
+CONTRACT_MODES = ("evolve", "discard_value", "freeze", "discard_row")
+REFRESH_MODES = ("drop_sources", "drop_resources", "drop_data")
+
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+class _Sealed:
+    """Keeps a destination that is no name away from Airflow's templates.
+
+    Airflow calls a callable in a template field, and shows other objects by their ``repr()`` in the task's page.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __repr__(self) -> str:
+        return getattr(self.content, "__name__", type(self.content).__name__)
+
+
+def _sealed(value: Any) -> Any:
+    return (
+        value
+        if value is None or isinstance(value, str) or hasattr(value, "iter_references")
+        else _Sealed(value)
+    )
+
+
+def _unsealed(value: Any) -> Any:
+    return value.content if isinstance(value, _Sealed) else value
+
+
+class DltLoadOperator(BaseOperator):
+    """Load what a source function returns into a destination, with dlt.
+
+    Nothing of the source is built while the DAG file is parsed: ``source`` is called when the task runs. The task
+    works in a private folder that is removed afterwards; dlt restores the pipeline's state from the destination, so
+    that incremental loading goes on where it ended, on whichever worker. Credentials come from dlt's
+    configuration: https://dlthub.com/docs/general-usage/credentials/.
+
+    Arguments that ``dlt.pipeline()`` and ``pipeline.run()`` know bear dlt's names and mean the same; None leaves the
+    choice to dlt's configuration and defaults: https://dlthub.com/docs/general-usage/pipeline.
+
+    Example::
+
+        DltLoadOperator(
+            task_id="load_orders",
+            source="my_sources.shop:orders",
+            source_args={"since": "{{ data_interval_start }}"},
+            pipeline_name="shop",
+            destination="postgres",
+            dataset_name="raw_shop",
+            write_disposition="merge",
+            primary_key="id",
+        )
+
+    Args:
+        source: A function, or ``"package.module:function"``, that returns a dlt source, a resource, a list of them, or
+            rows (a list of dicts, a generator, a DataFrame, an Arrow table). A parameter that bears the name of a
+            value of Airflow's context (``data_interval_start``, ``params``, ``ti``, …) and has no default, or None,
+            gets that value. Not templated.
+        source_args: Keyword arguments for ``source``. Templated, as all arguments below unless said otherwise.
+        pipeline_name: The name under which dlt keeps the state at the destination; two tasks that load in parallel
+            need different names. None: ``<DAG id>__<task id>``.
+        destination: A destination's name (``"postgres"``), a destination object, or, so that dlt need not be imported in
+            the DAG file, a function that returns one, called when the task runs. None: dlt's configuration.
+        dataset_name: The dataset (schema) at the destination. None: ``<pipeline name>_dataset``.
+        write_disposition: ``"append"``, ``"replace"``, ``"merge"`` or ``"skip"``, or a dict with ``disposition`` and
+            dlt's further choices. None: what each resource says, else ``"append"``.
+        schema_contract: ``"evolve"``, ``"freeze"``, ``"discard_row"`` or ``"discard_value"``, or a dict of them by
+            ``tables``, ``columns``, ``data_type``. With ``"freeze"`` a change of schema fails the task.
+        table_name: The table for rows. None: the function's name. For dlt's sources and resources it replaces their
+            own tables' names.
+        primary_key: A column, or a list of columns.
+        columns: Hints by column, as dlt takes them. Not templated.
+        staging: Where files are staged on their way; as ``destination``.
+        loader_file_format: ``"parquet"``, ``"jsonl"``, ``"insert_values"``, ``"csv"``, …
+        table_format: ``"delta"`` or ``"iceberg"``, where the destination knows it.
+        refresh: ``"drop_sources"``, ``"drop_resources"`` or ``"drop_data"``: start these anew.
+        dev_mode: Load into a dataset of its own, named after the time, from scratch. Not templated.
+        import_schema_path: A folder from which dlt reads schemas.
+        export_schema_path: A folder into which dlt writes schemas.
+        pipelines_dir: Where to make the private working folder. None: the system's folder for temporary files.
+        log_interval: Seconds between two lines of progress within a stage. Not templated.
+        **kwargs: As for every operator.
+
+    Returns:
+        By XCom a dict: ``pipeline_name``, ``dataset_name``, ``destination``, ``destination_type``, ``load_ids``,
+        ``rows`` (by table), ``row_count``, ``first_run``, ``nothing_loaded``, ``started_at``, ``finished_at``,
+        ``seconds``.
+
+    Raises:
+        ValueError: An argument has a value that cannot be right.
+        TypeError: ``source`` is no function, or ``source_args`` do not fit it.
+    """
+
+    template_fields: Sequence[str] = (
+        "source_args",
+        "pipeline_name",
+        "destination",
+        "staging",
+        "dataset_name",
+        "table_name",
+        "write_disposition",
+        "primary_key",
+        "schema_contract",
+        "loader_file_format",
+        "table_format",
+        "refresh",
+        "import_schema_path",
+        "export_schema_path",
+        "pipelines_dir",
+    )
+    template_fields_renderers = {"source_args": "py", "write_disposition": "py", "schema_contract": "py"}
+    shallow_copy_attrs: Sequence[str] = ("source",)
+    ui_color = "#e8f7d4"
+
+    def __init__(
+        self,
+        *,
+        source: Callable[..., Any] | str,
+        source_args: Mapping[str, Any] | None = None,
+        pipeline_name: str | None = None,
+        destination: Any = None,
+        dataset_name: str | None = None,
+        write_disposition: Any = None,
+        schema_contract: Any = None,
+        table_name: str | None = None,
+        primary_key: str | Sequence[str] | None = None,
+        columns: Any = None,
+        staging: Any = None,
+        loader_file_format: str | None = None,
+        table_format: str | None = None,
+        refresh: str | None = None,
+        dev_mode: bool = False,
+        import_schema_path: str | None = None,
+        export_schema_path: str | None = None,
+        pipelines_dir: str | None = None,
+        log_interval: float = 10.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.source_args = source_args
+        self.pipeline_name = pipeline_name
+        self.destination = _sealed(destination)
+        self.dataset_name = dataset_name
+        self.write_disposition = write_disposition
+        self.schema_contract = schema_contract
+        self.table_name = table_name
+        self.primary_key = primary_key
+        self.columns = columns
+        self.staging = _sealed(staging)
+        self.loader_file_format = loader_file_format
+        self.table_format = table_format
+        self.refresh = refresh
+        self.dev_mode = dev_mode
+        self.import_schema_path = import_schema_path
+        self.export_schema_path = export_schema_path
+        self.pipelines_dir = pipelines_dir
+        self.log_interval = log_interval
+        self._check()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Load, and return the summary."""
+        self._check()
+        from airflow_provider_dbtcloud_dlt.loads.load import run_load
+        from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
+
+        plan = LoadPlan(
+            pipeline_name=self.pipeline_name or _default_pipeline_name(context),
+            destination=_unsealed(self.destination),
+            staging=_unsealed(self.staging),
+            dataset_name=self.dataset_name,
+            import_schema_path=self.import_schema_path,
+            export_schema_path=self.export_schema_path,
+            dev_mode=self.dev_mode,
+            pipelines_dir=self.pipelines_dir,
+            table_name=self.table_name,
+            write_disposition=self.write_disposition,
+            columns=self.columns,
+            primary_key=self.primary_key,
+            schema_contract=self.schema_contract,
+            loader_file_format=self.loader_file_format,
+            table_format=self.table_format,
+            refresh=self.refresh,
+            default_table_name=self._source_name(),
+            log_interval=self.log_interval,
+        )
+        summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
+        return summary.as_dict()
+
+    def _call_source(self, context: Context) -> Any:
+        """Call the source function with its arguments and what it asks for of the context."""
+        source = self.source
+        if isinstance(source, str):
+            from airflow_provider_dbtcloud_dlt.loads.source import import_function
+
+            source = import_function(source)
+        arguments = dict(self.source_args or {})
+        wanted = _context_parameters(source) - arguments.keys()
+        return source(**arguments, **{name: context[name] for name in wanted if name in context})  # type: ignore[literal-required]
+
+    def _source_name(self) -> str | None:
+        """The function's name, which is a table's default name."""
+        if isinstance(self.source, str):
+            return self.source.rpartition(":")[2].rpartition(".")[2]
+        function: Any = self.source
+        while isinstance(function, partial):
+            function = function.func
+        name = getattr(function, "__name__", None)
+        return name if isinstance(name, str) and name.isidentifier() else None
+
+    def _check(self) -> None:
+        """Refuse what cannot be right; what a template hides is looked at when the task runs."""
+        _check_source(self.source, self.source_args)
+        _check_write_disposition(self.write_disposition)
+        _check_schema_contract(self.schema_contract)
+        _check_choice("refresh", self.refresh, REFRESH_MODES)
+        if self.log_interval < 0:
+            raise ValueError(f"log_interval is a number of seconds, not {self.log_interval!r}.")
+
+
+def _default_pipeline_name(context: Context) -> str:
+    ti = context["ti"]
+    return re.sub(r"\W+", "_", f"{ti.dag_id}__{ti.task_id}")
+
+
+def _context_parameters(function: Callable[..., Any]) -> set[str]:
+    """The parameters that Airflow fills in: those named like a value of its context and without a default."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some callables written in C have no signature
+        return set()
+    # A default other than None is the author's own, such as dlt.config.value, by which dlt fills the parameter in.
+    unset = (None, inspect.Parameter.empty)
+    return {p.name for p in parameters if p.name in KNOWN_CONTEXT_KEYS and any(p.default is u for u in unset)}
+
+
+def _is_template(value: Any) -> bool:
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def _check_source(source: Any, arguments: Any) -> None:
+    if _built_at_parse_time(source):
+        raise TypeError(
+            f"source is a {type(source).__name__} that was built while the DAG file was parsed. Pass the function "
+            "itself, and its arguments in source_args: it is called when the task runs."
+        )
+    if isinstance(source, str):
+        if not _REFERENCE.fullmatch(source):
+            raise ValueError(
+                f"source={source!r} does not name a function: write 'package.module:function', or pass the function."
+            )
+    elif not callable(source):
+        raise TypeError(
+            f"source is a {type(source).__name__}. Pass a function that returns what is to be loaded, or "
+            "'package.module:function': it is called when the task runs."
+        )
+    if arguments is None or _is_template(arguments) or hasattr(arguments, "iter_references"):
+        return
+    if not isinstance(arguments, Mapping):
+        raise TypeError(f"source_args is a {type(arguments).__name__}: pass a dict of keyword arguments.")
+    if inspect.isfunction(source):
+        known = dict.fromkeys(_context_parameters(source))
+        try:
+            inspect.signature(source).bind(**{**known, **arguments})
+        except TypeError as error:
+            raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
+
+
+def _built_at_parse_time(source: Any) -> bool:
+    """Whether it is a source, or a resource that was called. Whoever made one imported dlt: we need not."""
+    extract = sys.modules.get("dlt.extract")
+    if extract is None:
+        return False
+    return isinstance(source, extract.DltSource) or (
+        isinstance(source, extract.DltResource) and source.args_bound
+    )
+
+
+def _check_write_disposition(value: Any) -> None:
+    if isinstance(value, Mapping):
+        if "disposition" not in value:
+            raise ValueError(
+                "write_disposition is a dict without the key 'disposition': write for instance "
+                "{'disposition': 'merge', 'strategy': 'scd2'}."
+            )
+        value = value["disposition"]
+    _check_choice("write_disposition", value, WRITE_DISPOSITIONS)
+
+
+def _check_schema_contract(value: Any) -> None:
+    if not isinstance(value, Mapping):
+        _check_choice("schema_contract", value, CONTRACT_MODES)
+        return
+    for entity, mode in value.items():
+        if entity not in CONTRACT_ENTITIES:
+            raise ValueError(
+                f"schema_contract has the key {entity!r}; dlt knows {_listed(CONTRACT_ENTITIES)}."
+            )
+        _check_choice(f"schema_contract[{entity!r}]", mode, CONTRACT_MODES)
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value is None or _is_template(value) or hasattr(value, "iter_references"):
+        return
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is not one that dlt knows: {_listed(choices)}.")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
