@@ -1,0 +1,114 @@
+"""The command line: ``python -m airflow_provider_dbtcloud_dlt.emulator --config emulator.yaml``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from airflow_provider_dbtcloud_dlt.emulator import config as configuration
+from airflow_provider_dbtcloud_dlt.emulator import payloads
+from airflow_provider_dbtcloud_dlt.emulator.api import create_app
+from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
+from airflow_provider_dbtcloud_dlt.emulator.server import Server
+from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status
+from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
+
+COLORS = {Status.SUCCESS: "green", Status.ERROR: "red", Status.CANCELLED: "yellow"}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_dbtcloud_dlt.emulator",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            "Serve the dbt Cloud API v2 on this machine and run jobs with real dbt-core.\n\n"
+            "Open the address that it prints in a browser for runs, steps and logs; clients use the same\n"
+            "address as their host, with the account's id and the token of the configuration."
+        ),
+        epilog=f"the configuration file:\n\n{configuration.__doc__}",
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="what to serve (YAML, see below)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=Path(".dbt-cloud-emulator"),
+        metavar="DIR",
+        help="where runs, logs and artifacts are kept; they survive a restart (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="where to listen (default: %(default)s, this machine only; run pages need no token)",
+    )
+    parser.add_argument("--port", type=int, default=8580, help="which port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port-file", type=Path, metavar="FILE", help="write the port into this file as soon as it can be used"
+    )
+    parser.add_argument(
+        "--public-url",
+        metavar="URL",
+        help="where browsers reach the emulator, for links to runs (default: whatever the client used)",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted.
+
+    Args:
+        arguments: The command line without the program's name; that of the process if left out.
+
+    Returns:
+        The exit status: 0 after an interrupt, 2 if it cannot start.
+    """
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        config = configuration.load(options.config)
+        options.state.mkdir(parents=True, exist_ok=True)
+    except (configuration.ConfigError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command line's own output
+        return 2
+
+    names = {job.id: job.name for job in config.jobs}
+    address = options.public_url or ""
+
+    def tell(run: Run) -> None:
+        took = payloads.duration((run.finished_at or 0) - (run.started_at or run.finished_at or 0))
+        color, status = COLORS[run.status], payloads.status_name(run.status).lower()
+        page = f"{address}/deploy/{config.account.id}/projects/{run.project_id}/runs/{run.id}/"
+        message = f"  {escape(run.status_message)}" if run.status_message else ""
+        job = escape(names.get(run.job_id, str(run.job_id)))
+        console.print(f"run {run.id}  {job}  [{color}]{status}[/]  {took}  {page}{message}")
+
+    engine = Engine(config, options.state, on_finished=tell)
+    try:
+        server = Server(Wire(create_app(engine, options.public_url)), options.host, options.port)
+        address = address or server.url
+        console.print(f"dbt Cloud emulator: {address}  account {config.account.id}, {len(config.jobs)} jobs")
+        if options.port_file is not None:
+            # Connections wait in the socket's queue until the server takes them.
+            _write(options.port_file, str(server.port))
+        server.serve()
+    except OSError as error:
+        print(f"error: cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 2
+    finally:
+        engine.close()
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that nobody ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""What the API accepts: query parameters and the body of a trigger, with its way of refusing others.
+
+dbt Cloud checks requests against JSON schemas: an unknown name is told as a string, an ill-typed value as an object
+that names the field. Arrays are one parameter that holds a JSON array.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.datastructures import QueryParams
+
+from airflow_provider_dbtcloud_dlt.emulator.store import Selection
+
+MAX_PAGE = 100
+
+
+class InvalidRequestError(ValueError):
+    """The request is answered with 400; `data` is what the answer says about it."""
+
+    def __init__(self, data: str | dict[str, str]) -> None:
+        super().__init__(str(data))
+        self.data = data
+
+
+def _json_array(value: object) -> object:
+    if isinstance(value, str):
+        value = json.loads(value)
+    if not isinstance(value, list):
+        raise ValueError("not a JSON array")
+    return value
+
+
+def _micros(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("not a time")
+    at = datetime.fromisoformat(value)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return round(at.timestamp() * 1_000_000)
+
+
+def _boolean(value: object) -> object:
+    if value in ("true", "True", "1"):
+        return True
+    if value in ("false", "False", "0"):
+        return False
+    raise ValueError("not a boolean")
+
+
+Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Integers = Annotated[list[Annotated[Integer, Field(strict=True)]], BeforeValidator(_json_array)]
+Texts = Annotated[list[Annotated[str, Field(strict=True)]], BeforeValidator(_json_array)]
+Times = Annotated[
+    list[Annotated[int, BeforeValidator(_micros)]],
+    BeforeValidator(_json_array),
+    Field(min_length=2, max_length=2),
+]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+State = Literal["1", "2", "active", "deleted", "all"]
+
+
+class Query(BaseModel):
+    """The query parameters that every endpoint has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include_related: str | None = None
+
+
+class ListQuery(Query):
+    """The query parameters that every list has."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE
+    offset: Annotated[Integer, Field(ge=0)] = 0
+    order_by: str = "id"
+    pk: Integer | None = None
+    state: State = "all"
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters that were given, as the answer repeats them."""
+        return self.model_dump(exclude_unset=True, exclude={"order_by", "include_related"})
+
+
+class ProjectQuery(ListQuery):
+    """The query parameters of the list of projects."""
+
+    name__icontains: str | None = None
+    pk__gt: Integer | None = None
+    pk__in: Integers | None = None
+
+
+class EnvironmentQuery(ListQuery):
+    """The query parameters of the list of environments."""
+
+    dbt_version: str | None = None
+    dbt_version__in: Texts | None = None
+    project_id: Integer | None = None
+    project_id__in: Integers | None = None
+
+
+class JobQuery(ListQuery):
+    """The query parameters of the list of jobs."""
+
+    dbt_version__in: Texts | None = None
+    environment_id: Integer | None = None
+    is_fusion_ready: Boolean | None = None
+    is_system: Boolean | None = None
+    name__icontains: str | None = None
+    project_id: Integer | None = None
+    project_id__in: Integers | None = None
+    triggers_schedule: Boolean | None = None
+
+
+class RunQuery(ListQuery):
+    """The query parameters of the list of runs."""
+
+    order_by: Literal["id", "-id", "created_at", "-created_at", "finished_at", "-finished_at"] = "id"
+    created_at__range: Times | None = None
+    finished_at__range: Times | None = None
+    dbt_version: str | None = None
+    dbt_version__in: Texts | None = None
+    deferring_run_id: Integer | None = None
+    environment_id: Integer | None = None
+    has_docs_generated: Boolean | None = None
+    has_sources_generated: Boolean | None = None
+    id__gt: Integer | None = None
+    job_definition_id: Integer | None = None
+    pk__in: Integers | None = None
+    project_id: Integer | None = None
+    project_id__in: Integers | None = None
+    status: Integer | None = None
+    status__in: Integers | None = None
+
+    def selection(self) -> Selection:
+        """Return the same for the store."""
+        conditions: list[str] = []
+        values: list[object] = []
+        columns = {"pk": "id", "job_definition_id": "job_id"}
+        given = self.model_dump(exclude_none=True, exclude={"include_related", "limit", "offset", "order_by", "state"})
+        for name, value in given.items():
+            field, _, operator = name.partition("__")
+            column = columns.get(field, field)
+            if operator == "in":
+                conditions.append(f"{column} IN ({', '.join('?' * len(value))})")
+                values += value
+            elif operator == "range":
+                conditions.append(f"{column} BETWEEN ? AND ?")
+                values += value
+            else:
+                conditions.append(f"{column} {'>' if operator == 'gt' else '='} ?")
+                values.append(value)
+        if self.state in ("2", "deleted"):
+            conditions.append("0")
+        column, direction = self.order_by.lstrip("-"), "DESC" if self.order_by.startswith("-") else "ASC"
+        # The id decides between equals, so that pages neither overlap nor leave gaps.
+        order = f"{column} {direction}, id {direction}"
+        return Selection(conditions, values, order, self.limit, self.offset)
+
+
+class ArtifactQuery(Query):
+    """The query parameters of an artifact."""
+
+    step: Annotated[int, Field(ge=1)] | None = None
+
+
+class TriggerBody(BaseModel):
+    """The body of a trigger: https://docs.getdbt.com/dbt-cloud/api-v2#/operations/Trigger%20Job%20Run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    cause: Annotated[str, Field(min_length=1, max_length=255)]
+    git_sha: str | None = None
+    git_branch: str | None = None
+    azure_pull_request_id: int | None = None
+    github_pull_request_id: int | None = None
+    gitlab_merge_request_id: int | None = None
+    non_native_pull_request_id: int | None = None
+    schema_override: str | None = None
+    dbt_version_override: str | None = None
+    threads_override: Annotated[int, Field(ge=1)] | None = None
+    target_name_override: str | None = None
+    generate_docs_override: bool | None = None
+    timeout_seconds_override: Annotated[int, Field(ge=0)] | None = None
+    steps_override: list[str] | None = None
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Self:
+        """Check a request's body.
+
+        Raises:
+            InvalidRequestError: If it is not what the API accepts.
+        """
+        try:
+            content = json.loads(body or b"{}")
+        except ValueError:
+            raise InvalidRequestError("The body is not JSON.") from None
+        return _checked(cls, content)
+
+
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+
+
+def parse(model: type[_ModelT], params: QueryParams) -> _ModelT:
+    """Check a request's query parameters.
+
+    Args:
+        model: What the endpoint accepts.
+        params: What came.
+
+    Returns:
+        The values.
+
+    Raises:
+        InvalidRequestError: If a parameter is unknown, ill-typed, or given twice.
+    """
+    values: dict[str, str] = {}
+    for name in dict.fromkeys(params):
+        given = params.getlist(name)
+        if name == "include_related":
+            values[name] = ",".join(given)
+        elif len(given) > 1:
+            raise InvalidRequestError({name: f"{given} is not valid under any of the given schemas"})
+        else:
+            values[name] = given[0]
+    return _checked(model, values)
+
+
+def related(query: Query) -> frozenset[str]:
+    """Return the related objects that were asked for: comma-separated, as a JSON list, or repeated."""
+    text = query.include_related or ""
+    return frozenset(word for part in text.split(",") if (word := part.strip(' []"')))
+
+
+def _checked(model: type[_ModelT], content: object) -> _ModelT:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+    unknown = [repr(problem["loc"][0]) for problem in problems if problem["type"] == "extra_forbidden"]
+    if unknown:
+        verb = "was" if len(unknown) == 1 else "were"
+        raise InvalidRequestError(f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)")
+    if not all(problem["loc"] for problem in problems):
+        raise InvalidRequestError(f"{content!r} is not of type 'object'")
+    raise InvalidRequestError(_by_field(problems))
+
+
+def _by_field(problems: Iterable[Any]) -> dict[str, str]:
+    told: dict[str, str] = {}
+    for problem in problems:
+        name, value = str(problem["loc"][0]), problem["input"]
+        if problem["type"] == "missing":
+            told[name] = "required key not provided"
+        elif problem["type"] == "string_too_long":
+            told[name] = f"Ensure this field has no more than {problem['ctx']['max_length']} characters."
+        else:
+            told[name] = f"{value!r} is not valid under any of the given schemas"
+    return told
