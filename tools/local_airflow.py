@@ -5,6 +5,7 @@ the loopback interface only, on free ports, and keep what they write in one fold
 """
 
 import base64
+import contextlib
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import requests
 from airflow_api import AirflowAPI
 from processes import Service, ServiceError, free_port, isolated_environment, stop
@@ -129,6 +131,13 @@ class LocalAirflow:
         """Stop all processes and what they started; harmless when nothing runs."""
         services, self.services = self.services, {}
         stop(services.values())
+
+    def task_processes(self) -> int:
+        """How many tasks have a process now: each is a child of one of the scheduler's worker processes."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers = psutil.Process(self.services["scheduler"].pid).children()
+            return sum(len(worker.children()) for worker in workers)
+        return 0
 
     def _migrate(self, timeout: float) -> None:
         log = self.folder / "logs" / "migrate.log"
