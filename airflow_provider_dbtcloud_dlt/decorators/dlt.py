@@ -48,7 +48,7 @@ class _DltLoadDecoratedOperator(DecoratedOperator, DltLoadOperator):
         )
 
     def _call_source(self, context: Context) -> Any:
-        """Call the function as TaskFlow does: values of the context that it names, then the call's own arguments."""
+        """Call the function as TaskFlow does, with the values of the context that it names."""
         values = {**context, **self.op_kwargs}
         return self.python_callable(*self.op_args, **self.determine_kwargs(values))
 
@@ -60,9 +60,9 @@ def dlt_load_task(
 ) -> TaskDecorator:
     """Make a task of a function: what it returns is loaded with dlt when the task runs.
 
-    The function gets its arguments and the values of Airflow's context that it names as every TaskFlow function
-    does, and returns a dlt source, a resource, a list of them, or rows: a list of dicts, a generator, a DataFrame, an
-    Arrow table. Import dlt inside of it: then parsing the DAG file does not.
+    The function gets its arguments and the values of Airflow's context that it names as every TaskFlow
+    function does, and returns a dlt source, a resource, a list of them, or rows: a list of dicts, a
+    generator, a DataFrame, an Arrow table. Import dlt inside of it: then parsing the DAG file does not.
 
     Example::
 

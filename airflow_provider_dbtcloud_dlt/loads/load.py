@@ -30,8 +30,8 @@ def run_load(
 ) -> LoadSummary:
     """Build a source and load it, in a working folder of its own.
 
-    The pipeline's state is restored from the destination before the source is built, so that incremental loading
-    goes on where the last load ended, on whichever worker that was.
+    The pipeline's state is restored from the destination before the source is built, so that incremental
+    loading goes on where the last load ended, on whichever worker that was.
 
     Args:
         build: Makes what is to be loaded; called when the pipeline is active and its state restored.
@@ -61,14 +61,17 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
     with ExitStack() as stack:
         stack.enter_context(no_airflow_deprecations())
         folder = stack.enter_context(working_folder(plan.pipeline_name, plan.pipelines_dir))
+        given: dict[str, Any] = {
+            "dataset_name": plan.dataset_name,
+            "import_schema_path": plan.import_schema_path,
+            "export_schema_path": plan.export_schema_path,
+        }
         pipeline = dlt.pipeline(
+            **{name: value for name, value in given.items() if value is not None},
             pipeline_name=plan.pipeline_name,
             pipelines_dir=folder,
             destination=_made(plan.destination),
             staging=_made(plan.staging),
-            dataset_name=plan.dataset_name,
-            import_schema_path=plan.import_schema_path,
-            export_schema_path=plan.export_schema_path,
             dev_mode=plan.dev_mode,
             progress=LogProgress(log, plan.log_interval, on_step_end=secrets.collect),
         )
@@ -76,9 +79,9 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
         stack.enter_context(dlt_logs_propagate())
         if pipeline.destination is None:
             raise LoadError(
-                f"dlt pipeline {plan.pipeline_name!r} has no destination. Give the task destination=…, such as "
-                "'duckdb', or configure it for dlt: destination_type in config.toml, or the environment variable "
-                "DESTINATION_TYPE."
+                f"dlt pipeline {plan.pipeline_name!r} has no destination. Give the task destination=…, such "
+                "as 'duckdb', or configure it for dlt: destination_type in config.toml, or the environment "
+                "variable DESTINATION_TYPE."
             )
         yield pipeline
 
@@ -86,8 +89,8 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
 def _run(pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: TaskLog) -> LoadSummary:
     """Run dlt's steps one by one.
 
-    ``pipeline.run()`` does the same, but restores the state only after the source was built, and hands out the
-    rows per table only by way of a trace that can be switched off.
+    ``pipeline.run()`` does the same, but restores the state only after the source was built, and hands out
+    the rows per table only by way of a trace that can be switched off.
     """
     started_at = datetime.now(UTC)
     if pipeline.config.restore_from_destination and not pipeline.dev_mode:

@@ -14,8 +14,9 @@ from dlt.common import logger as dlt_logger
 def dlt_logs_propagate() -> Iterator[None]:
     """Let dlt's logger pass its records to the root logger while a load runs.
 
-    dlt writes to stderr by itself, and Airflow shows what a task writes there as an error, be it an info line. The
-    root logger's handler is Airflow's, which keeps the level. The level is dlt's: ``[runtime] log_level``.
+    dlt writes to stderr by itself, and Airflow shows what a task writes there as an error, be it an info
+    line. The root logger's handler is Airflow's, which keeps the level. The level is dlt's: ``[runtime]
+    log_level``.
     """
     logger = dlt_logger.LOGGER or logging.getLogger("dlt")
     handlers, propagate = list(logger.handlers), logger.propagate
@@ -35,8 +36,8 @@ def no_airflow_deprecations() -> Iterator[None]:
     """Keep quiet that dlt reads Airflow Variables by names that Airflow 3 deprecates.
 
     dlt looks each missing configuration value up as an Airflow Variable, through ``airflow.models`` and
-    ``airflow.operators.python``: both work, and nobody who reads the task's log can change it. Every other warning is
-    shown.
+    ``airflow.operators.python``: both work, and nobody who reads the task's log can change it. Every other
+    warning is shown.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*airflow\.models", category=DeprecationWarning)

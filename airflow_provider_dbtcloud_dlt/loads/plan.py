@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """The arguments of ``dlt.pipeline()`` and ``pipeline.run()`` that a task may set; None is dlt's own default.
+    """The arguments of ``dlt.pipeline()`` and ``pipeline.run()`` that a task may set; None: dlt's default.
 
     See https://dlthub.com/docs/general-usage/pipeline for what each of them does.
     """
@@ -23,7 +23,8 @@ class LoadPlan:
     export_schema_path: str | None = None
     dev_mode: bool = False
     pipelines_dir: str | None = None
-    """The folder in which the private working folder is made; None: the system's folder for temporary files."""
+    """The folder in which the private working folder is made; None: the system's folder for temporary
+    files."""
 
     table_name: str | None = None
     write_disposition: Any = None

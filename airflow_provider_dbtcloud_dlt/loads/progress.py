@@ -14,24 +14,23 @@ COUNTERS = {"Resources", "Files", "Items", "Jobs"}
 
 
 class TaskLog(Protocol):
-    """What is used of a logger: Airflow's is a structlog one, in plain Python it is ``logging``'s."""
+    """What is used of a logger, be it Airflow's or one of ``logging``."""
 
-    def info(self, message: str, *args: Any) -> Any:
+    def info(self, event: Any, /, *args: Any) -> Any:
         """Log a line."""
-
-    def warning(self, message: str, *args: Any) -> Any:
-        """Log a line that needs attention."""
 
 
 class LogProgress(Collector):
     """A dlt collector that tells each stage's start and end, and how far it is every few seconds.
 
-    dlt's own ``LogCollector`` writes a block of several lines each second to stdout, which floods a task's log.
+    dlt's own ``LogCollector`` writes a block of several lines each second to stdout, which floods a task's
+    log.
 
     Args:
         log: Where the lines go.
         interval: Seconds between two lines within a stage.
-        on_step_end: Called when a step of the pipeline ends, well or not, before dlt forgets what it resolved.
+        on_step_end: Called when a step of the pipeline ends, well or not, before dlt forgets what it
+            resolved.
         clock: Seconds that never go backwards; injected by tests.
     """
 
@@ -48,11 +47,12 @@ class LogProgress(Collector):
         self._log = log
         self._interval = interval
         self._clock = clock
+        self._seen: set[str] = set()
         self._counts: dict[str, int] = {}
         self._totals: dict[str, int] = {}
         self._started = self._told = clock()
 
-    def update(
+    def update(  # noqa: PLR0917 -- dlt's own signature
         self,
         name: str,
         inc: int = 1,
@@ -76,10 +76,14 @@ class LogProgress(Collector):
     def _start(self, step: str) -> None:
         self._counts, self._totals = {}, {}
         self._started = self._told = self._clock()
-        self._log.info("%s: started", step)
+        # dlt extracts its own state after the data, as a stage of the same name.
+        if step not in self._seen:
+            self._log.info("%s: started", step)
 
     def _stop(self) -> None:
-        self._tell("done")
+        if self.step not in self._seen or self._counts.keys() - COUNTERS:
+            self._tell("done")
+        self._seen.add(self.step)
 
     def __exit__(
         self,
@@ -107,7 +111,7 @@ class LogProgress(Collector):
 
     def _count(self, key: str) -> str:
         count = f"{self._counts[key]:,}"
-        if key.split(" ")[0] not in COUNTERS:
-            return f"{key} {count} rows"
+        if key.partition(" ")[0] not in COUNTERS:
+            return f"{key}: {count} rows"
         total = self._totals.get(key)
         return f"{key.lower()} {count}" + (f"/{total:,}" if total else "")

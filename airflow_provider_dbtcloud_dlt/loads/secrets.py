@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from dlt.common.configuration.specs import CredentialsConfiguration
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.utils import get_resolved_traces
 from dlt.common.typing import is_subclass
-from dlt.common.configuration.specs import CredentialsConfiguration
 
 _HIDDEN = "***"
 _SHORTEST = 4
 """Shorter values are no secrets, and hiding each "1" or "no" would make a message unreadable."""
 
-_SECRET_NAME = r"[\w-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|signature)"
+_REVEALING = r"[\w-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|signature)"
 _IN_URL = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]+(?=@)")
-_IN_TEXT = re.compile(rf"(?i)\b({_SECRET_NAME})(['\"]?\s*[=:]\s*['\"]?)([^\s&'\",;]+)")
+_IN_TEXT = re.compile(rf"(?i)\b({_REVEALING})(['\"]?\s*[=:]\s*['\"]?)([^\s&'\",;]+)")
 
 
 class Secrets:
@@ -59,7 +59,7 @@ def _secrets_in(value: Any, hint: Any) -> Iterator[str]:
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if isinstance(inner, str) and re.fullmatch(_SECRET_NAME, str(key), re.IGNORECASE):
+            if isinstance(inner, str) and re.fullmatch(_REVEALING, str(key), re.IGNORECASE):
                 yield inner
     elif isinstance(value, str):
         if not is_subclass(hint, CredentialsConfiguration):

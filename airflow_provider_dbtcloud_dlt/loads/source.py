@@ -25,8 +25,8 @@ def import_function(reference: str) -> Callable[..., Any]:
         # A module that the named one imports may be missing: then its name is the one to tell.
         missing = f"module {error.name!r}" + ("" if error.name == module_name else ", which it needs,")
         raise LoadError(
-            f"source={reference!r}: {missing} cannot be found on this worker. Install it there, or put it beside the DAG "
-            "files."
+            f"source={reference!r}: {missing} cannot be found on this worker. Install it there, or put it "
+            "beside the DAG files."
         ) from error
     try:
         function: Any = module
@@ -38,7 +38,8 @@ def import_function(reference: str) -> Callable[..., Any]:
         ) from error
     if not callable(function):
         raise LoadError(
-            f"source={reference!r} is a {type(function).__name__}, not a function. Name the function that returns it."
+            f"source={reference!r} is a {type(function).__name__}, not a function. Name a function that "
+            "returns what is to be loaded."
         )
     return function  # type: ignore[no-any-return]
 
@@ -51,15 +52,16 @@ def loadable(data: Any, name: str) -> tuple[Any, bool]:
         name: What to call the function in messages.
 
     Returns:
-        What dlt should load, and whether it is plain data (rows without a table's name) rather than dlt's objects.
+        What dlt should load, and whether it is plain data (rows without a table's name) rather than dlt's
+        objects.
 
     Raises:
         LoadError: It is nothing that dlt can load.
     """
     if data is None:
         raise LoadError(
-            f"{name} returned nothing. Return a dlt source, a resource, a list of them, or rows: a list of dicts, a "
-            "generator, a DataFrame, an Arrow table."
+            f"{name} returned nothing. Return a dlt source, a resource, a list of them, or rows: a list of "
+            "dicts, a generator, a DataFrame, an Arrow table."
         )
     if isinstance(data, str | bytes | int | float | Mapping):
         hint = " Return a list of dicts." if isinstance(data, Mapping) else ""

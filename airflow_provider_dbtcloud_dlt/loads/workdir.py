@@ -11,14 +11,15 @@ from pathlib import Path
 
 @contextmanager
 def working_folder(pipeline_name: str, parent: str | None = None) -> Iterator[str]:
-    """Make a folder for one try of one task, and remove it with all that dlt left there, also after a failure.
+    """Make a folder for one try of one task, and remove it with all that dlt left there, failed or not.
 
-    dlt keeps a pipeline's state and its unfinished packages in a folder named after the pipeline. Two tasks, or two
-    tries of one, that share it disturb each other; a worker that is replaced loses it. A folder that starts
-    empty does neither: dlt restores the state from the destination.
+    dlt keeps a pipeline's state and its unfinished packages in a folder named after the pipeline. Two
+    tasks, or two tries of one, that share it disturb each other; a worker that is replaced loses it. A
+    folder that starts empty does neither: dlt restores the state from the destination.
 
     Args:
-        pipeline_name: Made part of the folder's name, so that whoever finds it on a busy worker knows its owner.
+        pipeline_name: Made part of the folder's name, so that whoever finds it on a busy worker knows its
+            owner.
         parent: Where to make it; made if it is missing. None: the system's folder for temporary files.
 
     Yields:

@@ -16,7 +16,8 @@ from airflow.sdk.log import mask_secret
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-# dlt's own lists would have to be imported from dlt, and a DAG file must not pay for that; a test compares them.
+# dlt's own lists would have to be imported from dlt, and a DAG file must not pay for that; a test
+# compares them.
 WRITE_DISPOSITIONS = ("append", "replace", "merge", "skip")
 CONTRACT_ENTITIES = ("tables", "columns", "data_type")
 CONTRACT_MODES = ("evolve", "discard_value", "freeze", "discard_row")
@@ -28,7 +29,8 @@ _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]
 class _Sealed:
     """Keeps a destination that is no name away from Airflow's templates.
 
-    Airflow calls a callable in a template field, and shows other objects by their ``repr()`` in the task's page.
+    Airflow calls a callable in a template field, and shows other objects by their ``repr()`` in the task's
+    page.
     """
 
     def __init__(self, content: Any) -> None:
@@ -53,13 +55,14 @@ def _unsealed(value: Any) -> Any:
 class DltLoadOperator(BaseOperator):
     """Load what a source function returns into a destination, with dlt.
 
-    Nothing of the source is built while the DAG file is parsed: ``source`` is called when the task runs. The task
-    works in a private folder that is removed afterwards; dlt restores the pipeline's state from the destination, so
-    that incremental loading goes on where it ended, on whichever worker. Credentials come from dlt's
-    configuration: https://dlthub.com/docs/general-usage/credentials/.
+    Nothing of the source is built while the DAG file is parsed: ``source`` is called when the task runs.
+    The task works in a private folder that is removed afterwards; dlt restores the pipeline's state from
+    the destination, so that incremental loading goes on where it ended, on whichever worker. Credentials
+    come from dlt's configuration:
+    https://dlthub.com/docs/general-usage/credentials/.
 
-    Arguments that ``dlt.pipeline()`` and ``pipeline.run()`` know bear dlt's names and mean the same; None leaves the
-    choice to dlt's configuration and defaults: https://dlthub.com/docs/general-usage/pipeline.
+    Arguments that ``dlt.pipeline()`` and ``pipeline.run()`` know bear dlt's names and mean the same; None
+    leaves the choice to dlt's configuration and defaults: https://dlthub.com/docs/general-usage/pipeline.
 
     Example::
 
@@ -75,22 +78,25 @@ class DltLoadOperator(BaseOperator):
         )
 
     Args:
-        source: A function, or ``"package.module:function"``, that returns a dlt source, a resource, a list of them, or
-            rows (a list of dicts, a generator, a DataFrame, an Arrow table). A parameter that bears the name of a
-            value of Airflow's context (``data_interval_start``, ``params``, ``ti``, …) and has no default, or None,
-            gets that value. Not templated.
-        source_args: Keyword arguments for ``source``. Templated, as all arguments below unless said otherwise.
-        pipeline_name: The name under which dlt keeps the state at the destination; two tasks that load in parallel
-            need different names. None: ``<DAG id>__<task id>``.
-        destination: A destination's name (``"postgres"``), a destination object, or, so that dlt need not be imported in
-            the DAG file, a function that returns one, called when the task runs. None: dlt's configuration.
+        source: A function, or ``"package.module:function"``, that returns a dlt source, a resource, a list
+            of them, or rows (a list of dicts, a generator, a DataFrame, an Arrow table). A parameter that
+            bears the name of a value of Airflow's context (``data_interval_start``, ``params``, ``ti``, …)
+            and has no default, or None, gets that value. Not templated.
+        source_args: Keyword arguments for ``source``. Templated, as all arguments below unless said
+            otherwise.
+        pipeline_name: The name under which dlt keeps the state at the destination; two tasks that load in
+            parallel need different names. None: ``<DAG id>_<task id>``.
+        destination: A destination's name (``"postgres"``), a destination object, or, so that dlt need not
+            be imported in the DAG file, a function that returns one, called when the task runs. None: dlt's
+            configuration.
         dataset_name: The dataset (schema) at the destination. None: ``<pipeline name>_dataset``.
-        write_disposition: ``"append"``, ``"replace"``, ``"merge"`` or ``"skip"``, or a dict with ``disposition`` and
-            dlt's further choices. None: what each resource says, else ``"append"``.
-        schema_contract: ``"evolve"``, ``"freeze"``, ``"discard_row"`` or ``"discard_value"``, or a dict of them by
-            ``tables``, ``columns``, ``data_type``. With ``"freeze"`` a change of schema fails the task.
-        table_name: The table for rows. None: the function's name. For dlt's sources and resources it replaces their
-            own tables' names.
+        write_disposition: ``"append"``, ``"replace"``, ``"merge"`` or ``"skip"``, or a dict with
+            ``disposition`` and dlt's further choices. None: what each resource says, else ``"append"``.
+        schema_contract: ``"evolve"``, ``"freeze"``, ``"discard_row"`` or ``"discard_value"``, or a dict of
+            them by ``tables``, ``columns``, ``data_type``. With ``"freeze"`` a change of schema fails the
+            task.
+        table_name: The table for rows. None: the function's name. For dlt's sources and resources it
+            replaces their own tables' names.
         primary_key: A column, or a list of columns.
         columns: Hints by column, as dlt takes them. Not templated.
         staging: Where files are staged on their way; as ``destination``.
@@ -100,14 +106,15 @@ class DltLoadOperator(BaseOperator):
         dev_mode: Load into a dataset of its own, named after the time, from scratch. Not templated.
         import_schema_path: A folder from which dlt reads schemas.
         export_schema_path: A folder into which dlt writes schemas.
-        pipelines_dir: Where to make the private working folder. None: the system's folder for temporary files.
+        pipelines_dir: Where to make the private working folder. None: the system's folder for temporary
+            files.
         log_interval: Seconds between two lines of progress within a stage. Not templated.
         **kwargs: As for every operator.
 
     Returns:
-        By XCom a dict: ``pipeline_name``, ``dataset_name``, ``destination``, ``destination_type``, ``load_ids``,
-        ``rows`` (by table), ``row_count``, ``first_run``, ``nothing_loaded``, ``started_at``, ``finished_at``,
-        ``seconds``.
+        By XCom a dict: ``pipeline_name``, ``dataset_name``, ``destination``, ``destination_type``,
+        ``load_ids``, ``rows`` (by table), ``row_count``, ``first_run``, ``nothing_loaded``, ``started_at``,
+        ``finished_at``, ``seconds``.
 
     Raises:
         ValueError: An argument has a value that cannot be right.
@@ -219,7 +226,8 @@ class DltLoadOperator(BaseOperator):
             source = import_function(source)
         arguments = dict(self.source_args or {})
         wanted = _context_parameters(source) - arguments.keys()
-        return source(**arguments, **{name: context[name] for name in wanted if name in context})  # type: ignore[literal-required]
+        values: Mapping[str, Any] = {**context}
+        return source(**arguments, **{name: values[name] for name in wanted if name in values})
 
     def _source_name(self) -> str | None:
         """The function's name, which is a table's default name."""
@@ -243,7 +251,7 @@ class DltLoadOperator(BaseOperator):
 
 def _default_pipeline_name(context: Context) -> str:
     ti = context["ti"]
-    return re.sub(r"\W+", "_", f"{ti.dag_id}__{ti.task_id}")
+    return re.sub(r"[\W_]+", "_", f"{ti.dag_id}_{ti.task_id}")
 
 
 def _context_parameters(function: Callable[..., Any]) -> set[str]:
@@ -252,7 +260,8 @@ def _context_parameters(function: Callable[..., Any]) -> set[str]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some callables written in C have no signature
         return set()
-    # A default other than None is the author's own, such as dlt.config.value, by which dlt fills the parameter in.
+    # A default other than None is the author's own, such as dlt.config.value, by which dlt fills the
+    # parameter in.
     unset = (None, inspect.Parameter.empty)
     return {p.name for p in parameters if p.name in KNOWN_CONTEXT_KEYS and any(p.default is u for u in unset)}
 
@@ -264,13 +273,14 @@ def _is_template(value: Any) -> bool:
 def _check_source(source: Any, arguments: Any) -> None:
     if _built_at_parse_time(source):
         raise TypeError(
-            f"source is a {type(source).__name__} that was built while the DAG file was parsed. Pass the function "
-            "itself, and its arguments in source_args: it is called when the task runs."
+            f"source is a {type(source).__name__} that was built while the DAG file was parsed. Pass the "
+            "function itself, and its arguments in source_args: it is called when the task runs."
         )
     if isinstance(source, str):
         if not _REFERENCE.fullmatch(source):
             raise ValueError(
-                f"source={source!r} does not name a function: write 'package.module:function', or pass the function."
+                f"source={source!r} does not name a function: write 'package.module:function', or pass the "
+                "function."
             )
     elif not callable(source):
         raise TypeError(
