@@ -2,6 +2,7 @@
 
 Usage: python check_wheel.py DIRECTORY_WITH_ONE_WHEEL
 """
+# ruff: noqa: T201
 
 import sys
 import zipfile
