@@ -1,7 +1,7 @@
 """Run the flights example: dlt loads a month, dbt transforms it, and Airflow has no worker wait for that.
 
-Everything is local: the emulator stands in for dbt Cloud and runs real dbt-core, Airflow runs with SQLite, and
-all that they write is in one folder, which is emptied first. Ctrl-C stops all that was started.
+Everything is local: the emulator stands in for dbt Cloud and runs real dbt-core, Airflow runs with SQLite,
+and all that they write is in one folder, which is emptied first. Ctrl-C stops all that was started.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 DAG_ID = "flights_elt"
+PACKAGES = ("apache-airflow", "dlt", "dbt-core", "duckdb")
 RUN_SECONDS = 600.0
 LOG_LINES = 40
 MART = """
@@ -41,9 +42,7 @@ def main() -> int:
     try:
         _make_empty(arguments.folder)
         stack = FlightsStack(arguments.folder)
-        versions = ", ".join(
-            f"{name} {version(name)}" for name in ("apache-airflow", "dlt", "dbt-core", "duckdb")
-        )
+        versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         narrator.say("demo", f"{versions}; all files in {arguments.folder}")
         narrator.say("demo", "starting the emulator of dbt Cloud and Airflow")
         with stack:
@@ -116,9 +115,8 @@ def _mart(stack: FlightsStack, month: dt.datetime) -> Table:
         table.add_column(column, justify="right")
     with duckdb.connect(str(stack.database), read_only=True) as database:
         for carrier, flights, *delays in database.sql(MART).fetchall():
-            table.add_row(
-                carrier, f"{flights:,}", *("none" if delay is None else f"{delay:.1f}" for delay in delays)
-            )
+            minutes = ("none" if delay is None else f"{delay:.1f}" for delay in delays)
+            table.add_row(carrier, f"{flights:,}", *minutes)
     return table
 
 

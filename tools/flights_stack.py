@@ -23,6 +23,7 @@ class FlightsStack:
 
     Attributes:
         database: the DuckDB file.
+        token: the emulator's API token, random.
         airflow: Airflow, with the connection to the emulator.
         dbt_cloud: a client of the emulator.
         emulator: the emulator's process.
@@ -42,7 +43,7 @@ class FlightsStack:
         self.folder = folder.resolve()
         self.database = self.folder / "flights.duckdb"
         self._config = emulator_config
-        self._token = secrets.token_urlsafe(24)
+        self.token = secrets.token_urlsafe(24)
         self.airflow = LocalAirflow(
             self.folder,
             dags,
@@ -76,7 +77,7 @@ class FlightsStack:
             "dbt_cloud_dlt",
             host=self.emulator_url,
             login=str(ACCOUNT_ID),
-            password=self._token,
+            password=self.token,
             description="The local emulator",
         )
 
@@ -96,12 +97,12 @@ class FlightsStack:
             [sys.executable, "-m", module, "--config", str(self._config), "--state", str(port_file.parent)]
             + ["--host", "127.0.0.1", "--port", "0", "--port-file", str(port_file)],
             env=isolated_environment(self.folder)
-            | {"DBT_DUCKDB_PATH": str(self.database), "DBT_EMULATOR_TOKEN": self._token},
+            | {"DBT_DUCKDB_PATH": str(self.database), "DBT_EMULATOR_TOKEN": self.token},
             log=self.folder / "logs" / "emulator.log",
             cwd=self.folder,
         )
         self.emulator_url = f"http://127.0.0.1:{wait_for_file(port_file, self.emulator, EMULATOR_SECONDS)}"
         no_proxy = {"http": ""}  # it is on this machine
         self.dbt_cloud = DBTCloudClientV2(
-            self._token, ACCOUNT_ID, f"{self.emulator_url}/api", proxies=no_proxy
+            self.token, ACCOUNT_ID, f"{self.emulator_url}/api", proxies=no_proxy
         )

@@ -126,13 +126,11 @@ class RunWatcher:
             if known.get(name) == state or state in ("Queued", "Starting"):
                 continue
             known[name] = state
-            totals = DBT_TOTALS.search(step.logs or "")
-            duration = (
-                f" in {step.duration.total_seconds():.0f} s" if step.duration and step.finished_at else ""
-            )
-            text = f"step {step.index}, {name}: {state.lower()}{duration}" + (
-                f", {totals[0]}" if totals else ""
-            )
+            text = f"step {step.index}, {name}: {state.lower()}"
+            if step.duration is not None and step.finished_at is not None:
+                text += f" after {step.duration.total_seconds():.0f} s"
+            if totals := DBT_TOTALS.search(step.logs or ""):
+                text += f", {totals[0]}"
             self._narrator.say("dbt", text, "red" if state == "Error" else "")
 
     def _workers(self, task_id: str) -> None:

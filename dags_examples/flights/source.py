@@ -146,7 +146,7 @@ def _table(
 
 def _pages(name: str, columns: Columns, month: dt.date | None) -> Iterator[list[dict[str, Any]]]:
     wanted = month and (str(month.year), str(month.month))
-    with _open(name) as file:
+    with open_csv(name) as file:
         rows = (
             {column: _value(row[column], PARSERS[data_type]) for column, data_type in columns.items()}
             for row in csv.DictReader(file)
@@ -161,7 +161,7 @@ def _value(text: str, parse: Callable[[str], Any]) -> Any:
 
 
 @contextmanager
-def _open(name: str) -> Iterator[TextIO]:
+def open_csv(name: str) -> Iterator[TextIO]:
     """A CSV file of the package, or the one inside its zip archive."""
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:

@@ -1,0 +1,93 @@
+"""The flights example without Airflow: its source loaded by dlt, its project built by dbt."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from flights_stack import DAGS
+from processes import isolated_environment
+
+PROJECT = DAGS / "flights" / "dbt"
+LOAD = """
+import datetime, sys, dlt
+from flights.source import flights_source
+pipeline = dlt.pipeline("flights", destination="duckdb", dataset_name="flights_raw")
+pipeline.run(flights_source(datetime.date(2013, int(sys.argv[1]), 1))).raise_on_failed_jobs()
+"""
+DBT = "from dbt.cli.main import cli; cli()"
+
+
+class Warehouse:
+    """A DuckDB file; dlt and dbt run in processes of their own, as they do for tasks and the emulator."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "flights.duckdb"
+        self.target = folder / "target"
+        self._folder = folder
+        self._env = isolated_environment(folder) | {
+            "DESTINATION__DUCKDB__CREDENTIALS": str(self.file),
+            "DBT_DUCKDB_PATH": str(self.file),
+            "DBT_PROJECT_DIR": str(PROJECT),
+            "DBT_PROFILES_DIR": str(PROJECT),
+            "DBT_TARGET_PATH": str(self.target),
+            "DBT_LOG_PATH": str(folder / "logs"),
+            "PYTHONPATH": str(DAGS),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def load(self, month: int) -> None:
+        self._python(LOAD, str(month))
+
+    def dbt(self, *arguments: str) -> None:
+        self._python(DBT, *arguments)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.file), read_only=True) as connection:
+            return connection.sql(sql).fetchall()
+
+    def rows(self, table: str) -> int:
+        return int(self.query(f"select count(*) from {table}")[0][0])
+
+    def _python(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env=self._env,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def january(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """January, loaded and built once; tests only read it."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("january"))
+    warehouse.load(1)
+    warehouse.dbt("build")
+    return warehouse
+
+
+@pytest.fixture(scope="session")
+def twice_and_february(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, dict[str, Any]]:
+    """January loaded twice, then February; with what was counted after each load."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("months"))
+    counted: dict[str, Any] = {}
+    for name, month in (("once", 1), ("twice", 1), ("february", 2)):
+        warehouse.load(month)
+        counted[name] = contents(warehouse)
+    return warehouse, counted
+
+
+def contents(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """The number of rows and a digest of them, for each loaded table; dlt's own columns are left out."""
+    data = "(select * exclude (_dlt_id, _dlt_load_id) from flights_raw.{})"
+    return {
+        table: warehouse.query(f"select count(*), bit_xor(hash(rows)) from {data.format(table)} as rows")
+        for table in ("airlines", "airports", "planes", "weather", "flights")
+    }

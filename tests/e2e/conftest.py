@@ -1,0 +1,29 @@
+"""One real Airflow and one emulator for all of these tests: starting them takes a while."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from flights_stack import DAGS, EMULATOR_CONFIG, FlightsStack
+
+OWN_DAGS = Path(__file__).parent / "dags"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlightsStack]:
+    """The flights example's stack, with a job that fails and a DAG that runs it."""
+    folder = tmp_path_factory.mktemp("e2e")
+    dags = folder / "dags"
+    shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(OWN_DAGS, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    config = dags / "flights" / EMULATOR_CONFIG.name
+    content = yaml.safe_load(config.read_text())
+    # Nothing was ever built in this environment's schema, so that tests of it find no table.
+    content["environments"].append({"id": 101, "name": "Empty", "project": "Flights", "schema": "nowhere"})
+    steps = ["dbt test --select daily_summary"]
+    content["jobs"].append({"name": "Broken", "environment": "Empty", "steps": steps})
+    config.write_text(yaml.safe_dump(content))
+    with FlightsStack(folder, dags=dags, emulator_config=config) as running:
+        yield running

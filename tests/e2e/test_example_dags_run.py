@@ -1,0 +1,166 @@
+"""The example DAGs in a real Airflow, with real dlt and, behind the emulator, real dbt."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pytest
+from flights_stack import FlightsStack
+
+pytestmark = pytest.mark.airflow
+
+JANUARY, FEBRUARY = (dt.datetime(2013, month, 1, tzinfo=dt.UTC) for month in (1, 2))
+RUN_SECONDS = 180.0
+
+
+@dataclass
+class DagRun:
+    """A DAG run that has ended, and what was seen while it ran."""
+
+    stack: FlightsStack
+    dag_id: str
+    run_id: str
+    state: str = ""
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    """Each state that a task was seen in, as (task, state)."""
+    processes_while_deferred: list[int] = field(default_factory=list)
+
+    def watch(self) -> "DagRun":
+        api = self.stack.airflow.api
+        self.state = api.wait_for_run(
+            self.dag_id, self.run_id, timeout=RUN_SECONDS, on_poll=self._look, interval=0.3
+        )
+        return self
+
+    def _look(self, tasks: list[dict[str, Any]]) -> None:
+        self.seen |= {(task["task_id"], task["state"]) for task in tasks}
+        if any(task["state"] == "deferred" for task in tasks):
+            self.processes_while_deferred.append(self.stack.airflow.task_processes())
+
+    def log(self, task_id: str) -> str:
+        return self.stack.airflow.api.log(self.dag_id, self.run_id, task_id)
+
+    def xcom(self, task_id: str, key: str = "return_value") -> Any:
+        return self.stack.airflow.api.xcom(self.dag_id, self.run_id, task_id, key)
+
+    def failures(self) -> str:
+        """The logs of the tasks that failed, for a test's message."""
+        tasks = self.stack.airflow.api.task_instances(self.dag_id, self.run_id)
+        return "\n".join(self.log(task["task_id"]) for task in tasks if task["state"] == "failed")
+
+
+def run_dag(stack: FlightsStack, dag_id: str, **when: Any) -> DagRun:
+    api = stack.airflow.api
+    api.wait_for_dag(dag_id)
+    api.unpause(dag_id)
+    return DagRun(stack, dag_id, api.trigger(dag_id, **when)).watch()
+
+
+def query(stack: FlightsStack, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(stack.database), read_only=True) as connection:
+        return connection.sql(sql).fetchall()
+
+
+def flights_by_month(stack: FlightsStack) -> dict[int, int]:
+    months = "select month(flight_date), sum(flights)::int from analytics.daily_summary group by all"
+    return dict(query(stack, months))
+
+
+@pytest.fixture(scope="module")
+def january(stack: FlightsStack) -> DagRun:
+    """The main job: load, transform, for January."""
+    run = run_dag(stack, "flights_elt", logical_date=JANUARY, data_interval=(JANUARY, FEBRUARY))
+    assert run.state == "success", run.failures()
+    return run
+
+
+@pytest.fixture(scope="module")
+def broken(stack: FlightsStack, january: DagRun) -> DagRun:
+    return run_dag(stack, "broken_job")
+
+
+@pytest.fixture(scope="module")
+def waited(stack: FlightsStack, january: DagRun) -> DagRun:
+    return run_dag(stack, "wait_for_run")
+
+
+def test_a_month_is_loaded_and_transformed(january):
+    """The mart holds January's flights, each once."""
+    counts = query(january.stack, "select sum(flights)::int from analytics.delays_by_carrier")
+    assert counts == [(27004,)]
+
+
+def test_the_load_tells_what_it_did(january):
+    """The load's result says how many rows went into which table."""
+    summary = january.xcom("load")
+    assert (summary["rows"]["flights"], summary["dataset_name"]) == (27004, "flights_raw")
+
+
+def test_the_task_was_deferred(january):
+    """While dbt worked the task was deferred: the triggerer waited for it."""
+    assert ("transform", "deferred") in january.seen
+
+
+def test_no_process_waits_for_dbt(january):
+    """No task has a process for as long as dbt works, except in the moments of leaving and of coming back."""
+    looks = january.processes_while_deferred
+    assert looks.count(0) >= len(looks) - 2, looks
+
+
+def test_the_run_is_dbt_clouds(january):
+    """What the task returns is the id of a run that dbt Cloud tells as successful."""
+    run = january.stack.dbt_cloud.get_run(january.xcom("transform"))
+    assert (run.status_humanized, run.job_definition_id) == ("Success", 1000)
+
+
+def test_the_link_leads_to_the_run(january):
+    """The address in the task's XCom is that of the run's page."""
+    url = january.xcom("transform", "job_run_url")
+    assert f"/runs/{january.xcom('transform')}" in url
+
+
+def test_a_sensor_waits_for_another_tasks_run(waited):
+    """The sensor ends when the run does, and the next task reads the run's artifacts."""
+    assert waited.state == "success", waited.failures()
+    assert len(waited.xcom("slowest_tests")) == 3
+
+
+def test_the_sensor_was_deferred(waited):
+    """The sensor holds no worker either."""
+    assert ("wait", "deferred") in waited.seen
+
+
+def test_both_tasks_mean_the_same_run(waited):
+    """The run that was waited for is the one that the first task started, of the job that tests."""
+    run = waited.stack.dbt_cloud.get_run(waited.xcom("start"))
+    assert (run.status_humanized, run.job_definition_id) == ("Success", 1001)
+
+
+def test_a_failed_dbt_run_fails_the_task(broken):
+    """The task fails when its dbt run does."""
+    assert broken.state == "failed"
+
+
+def test_the_log_names_the_failing_step(broken):
+    """The task's log says which step failed, with the end of dbt's own log."""
+    log = broken.log("transform")
+    assert "dbt test --select daily_summary" in log
+    assert "not_null_daily_summary_flight_date" in log
+
+
+def test_no_token_is_in_a_log(january, broken):
+    """Neither a good nor a failed run's log holds the token."""
+    token = january.stack.token
+    assert token not in january.log("load") + january.log("transform") + broken.log("transform")
+
+
+def test_a_backfill_adds_its_month(january):
+    """Airflow's backfill of February adds February's flights to January's, and changes nothing else."""
+    stack, api = january.stack, january.stack.airflow.api
+    before = flights_by_month(stack)
+    api.backfill("flights_elt", FEBRUARY, FEBRUARY)
+    run_id = next(run["dag_run_id"] for run in api.dag_runs("flights_elt") if run["run_type"] == "backfill")
+    run = DagRun(stack, "flights_elt", run_id).watch()
+    assert run.state == "success", run.failures()
+    assert (before, flights_by_month(stack)) == ({1: 27004}, {1: 27004, 2: 24951})
