@@ -12,12 +12,13 @@ from dlt.common.destination import Destination
 from dlt.pipeline.pipeline import Pipeline
 
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, explain, explain_failed_jobs
-from airflow_provider_dbtcloud_dlt.loads.logs import dlt_logs_propagate, no_airflow_deprecations
+from airflow_provider_dbtcloud_dlt.loads.logs import dlt_logs_propagate
 from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 from airflow_provider_dbtcloud_dlt.loads.progress import LogProgress, TaskLog
 from airflow_provider_dbtcloud_dlt.loads.secrets import Secrets
 from airflow_provider_dbtcloud_dlt.loads.source import loadable
 from airflow_provider_dbtcloud_dlt.loads.summary import LoadSummary, summarise
+from airflow_provider_dbtcloud_dlt.loads.variables import thrifty_variables
 from airflow_provider_dbtcloud_dlt.loads.workdir import working_folder
 
 
@@ -59,7 +60,7 @@ def run_load(
 def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeline]:
     """Make the pipeline, and leave nothing of it behind: no folder, no active pipeline, no changed logger."""
     with ExitStack() as stack:
-        stack.enter_context(no_airflow_deprecations())
+        stack.enter_context(thrifty_variables())
         folder = stack.enter_context(working_folder(plan.pipeline_name, plan.pipelines_dir))
         given: dict[str, Any] = {
             "dataset_name": plan.dataset_name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,17 +28,3 @@ def dlt_logs_propagate() -> Iterator[None]:
         logger.propagate = propagate
         for handler in handlers:
             logger.addHandler(handler)
-
-
-@contextmanager
-def no_airflow_deprecations() -> Iterator[None]:
-    """Keep quiet that dlt reads Airflow Variables by names that Airflow 3 deprecates.
-
-    dlt looks each missing configuration value up as an Airflow Variable, through ``airflow.models`` and
-    ``airflow.operators.python``: both work, and nobody who reads the task's log can change it. Every other
-    warning is shown.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"(?s).*airflow\.models", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message=r"(?s).*get_current_context", category=DeprecationWarning)
-        yield

@@ -52,7 +52,7 @@ class LogProgress(Collector):
         self._totals: dict[str, int] = {}
         self._started = self._told = clock()
 
-    def update(  # noqa: PLR0917 -- dlt's own signature
+    def update(
         self,
         name: str,
         inc: int = 1,
