@@ -171,11 +171,13 @@ class LocalAirflow:
             "CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
             "CORE__TEST_CONNECTION": "Enabled",
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._home / 'airflow.db'}",
+            "API__HOST": "127.0.0.1",
             "API__BASE_URL": self.url,
             "API__WORKERS": 1,
             "API__SECRET_KEY": secrets.token_hex(32),
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "LOGGING__BASE_LOG_FOLDER": self.folder / "logs" / "tasks",
+            "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": self.folder / "logs" / "dag-files",
             # Found soon rather than cheaply: there are few DAG files, and somebody waits.
             "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,

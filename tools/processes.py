@@ -129,13 +129,15 @@ def _stop_what_is_left() -> None:
 
 
 def exit_on_signals() -> None:
-    """Make SIGTERM and SIGHUP end this program as Ctrl-C does: by an exception, so services are stopped."""
+    """Make every signal that ends this program raise an exception, as Ctrl-C does, so services are stopped."""
 
     def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
+    # A shell script has background programs ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def isolated_environment(folder: Path) -> dict[str, str]:

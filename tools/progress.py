@@ -112,17 +112,18 @@ class RunWatcher:
             run = self._stack.dbt_cloud.get_run(run_id, ["run_steps", "job"])
         except DbtCloudError:
             return  # it is only for show: the next look may see more
-        state = str(run.status_humanized)
+        state = run.status.humanized
         if not before:
-            self._narrator.say("dbt", f"run {run.id} of the job {_job_name(run)!r}: {run.href}")
+            job = run.job.name if run.job else run.job_definition_id
+            self._narrator.say("dbt", f"run {run.id} of the job {job!r}: {run.href}")
         self._steps(run, steps)
         if state != before:
             self._narrator.say("dbt", f"run {run.id}: {state.lower()}", COLOURS.get(state.lower(), ""))
         self._dbt_runs[run.id] = (state, steps)
 
     def _steps(self, run: Run, known: dict[str, str]) -> None:
-        for step in run.run_steps or ():
-            name, state = str(step.name), str(step.status_humanized)
+        for step in run.run_steps:
+            name, state = str(step.name), step.status.humanized
             if known.get(name) == state or state in ("Queued", "Starting"):
                 continue
             known[name] = state
@@ -145,7 +146,3 @@ class RunWatcher:
         if first:
             text = f"{task_id} is deferred: {processes} task processes, {slots} worker slots in use"
             self._narrator.say("workers", text, "magenta")
-
-
-def _job_name(run: Run) -> str:
-    return str((run.raw.get("job") or {}).get("name") or run.job_definition_id)

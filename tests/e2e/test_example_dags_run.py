@@ -111,7 +111,7 @@ def test_no_process_waits_for_dbt(january):
 def test_the_run_is_dbt_clouds(january):
     """What the task returns is the id of a run that dbt Cloud tells as successful."""
     run = january.stack.dbt_cloud.get_run(january.xcom("transform"))
-    assert (run.status_humanized, run.job_definition_id) == ("Success", 1000)
+    assert (run.status.humanized, run.job_definition_id) == ("Success", 1000)
 
 
 def test_the_link_leads_to_the_run(january):
@@ -134,7 +134,7 @@ def test_the_sensor_was_deferred(waited):
 def test_both_tasks_mean_the_same_run(waited):
     """The run that was waited for is the one that the first task started, of the job that tests."""
     run = waited.stack.dbt_cloud.get_run(waited.xcom("start"))
-    assert (run.status_humanized, run.job_definition_id) == ("Success", 1001)
+    assert (run.status.humanized, run.job_definition_id) == ("Success", 1001)
 
 
 def test_a_failed_dbt_run_fails_the_task(broken):
