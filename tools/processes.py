@@ -129,7 +129,7 @@ def _stop_what_is_left() -> None:
 
 
 def exit_on_signals() -> None:
-    """Make every signal that ends this program raise an exception, as Ctrl-C does, so services are stopped."""
+    """Make each signal that ends this program raise an exception, as Ctrl-C does: services are stopped."""
 
     def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
