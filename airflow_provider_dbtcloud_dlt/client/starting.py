@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
     ServerError,
     UnreachableError,
 )
+from airflow_provider_dbtcloud_dlt.client.logger import Logger
 from airflow_provider_dbtcloud_dlt.client.marker import Adopt, Marker, Retry, decide, runs_of
 from airflow_provider_dbtcloud_dlt.client.models import ACTIVE_STATUSES, Run
 
@@ -51,7 +51,7 @@ class RunStarter:
     job_id: int
     marker: Marker
     since: datetime | None
-    log: logging.Logger
+    log: Logger
     sleep: Callable[[float], None] = time.sleep
 
     def start(

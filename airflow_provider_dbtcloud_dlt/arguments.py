@@ -1,0 +1,53 @@
+"""What a task's arguments must be: checked at DAG parse time where that is possible, else once rendered."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is known at parse time: no template, no XCom of another task."""
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    return value is None or isinstance(value, bool | int | float | list | tuple | dict)
+
+
+def check_id_argument(name: str, value: object) -> None:
+    """Refuse an id that is no whole number, as far as it is known at parse time."""
+    if value is None or not is_plain(value):
+        return
+    if isinstance(value, bool) or not str(value).strip().isdigit():
+        raise InvalidRequestError(f"{name} must be a whole number or a template, got {value!r}.")
+
+
+def rendered_id(name: str, value: object) -> int:
+    """Return an id whose template has been rendered.
+
+    Raises:
+        InvalidRequestError: it rendered to nothing, or to no number.
+    """
+    text = "" if value is None else str(value).strip()
+    if text in ("", "None"):
+        raise InvalidRequestError(
+            f"{name} is empty: its template rendered to nothing. Does the task that it refers to run before "
+            "this one, and return a value?"
+        )
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
+        raise InvalidRequestError(f"{name} must be a whole number, but rendered to {text[:80]!r}.")
+    return int(text)
+
+
+def seconds(name: str, value: float | timedelta) -> float:
+    """Return a positive number of seconds.
+
+    Raises:
+        InvalidRequestError: it is no positive number and no timedelta.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+        raise InvalidRequestError(
+            f"{name} must be a positive number of seconds or a timedelta, got {value!r}."
+        )
+    return float(number)

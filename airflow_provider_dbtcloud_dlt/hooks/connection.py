@@ -1,0 +1,239 @@
+"""Reads an Airflow connection: which field means what, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.sdk import Connection
+
+from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError
+from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT
+from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE
+
+DEFAULT_HOST = "cloud.getdbt.com"
+JOB_DEFAULTS = (
+    "job_id",
+    "run_id",
+    "project_id",
+    "environment_id",
+    "cause",
+    "git_branch",
+    "git_sha",
+    "schema_override",
+)
+
+
+class DbtCloudConnectionError(DbtCloudError):
+    """A field of an Airflow connection that can't be used; the message names connection and field."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to reach dbt Cloud, and the defaults for what a task does not say itself.
+
+    Attributes:
+        origin: where it was read, for messages: ``Airflow connection 'dbt_cloud_default'``.
+        api_token: the secret.
+        account_id: the account, if the connection names one.
+        base_api_url: scheme, host and ``/api``.
+        proxies: as requests takes them.
+        verify: verify TLS certificates, or the path of a CA bundle to verify them with.
+        timeout: seconds to connect and to wait for data.
+        allow_http: allow plain http to a host other than this machine.
+        outage_tolerance: seconds for which a wait outlives an API that does not answer.
+        deployment: which Airflow this is, when several run the same DAGs.
+        defaults: ``job_id``, ``run_id``, ``project_id``, ``environment_id``, ``cause``, ``git_branch``,
+            ``git_sha``, ``schema_override``; only those that were given.
+    """
+
+    origin: str
+    api_token: str = field(repr=False)
+    account_id: str | None = None
+    base_api_url: str = f"https://{DEFAULT_HOST}/api"
+    proxies: Mapping[str, str] | None = None
+    verify: bool | str = True
+    timeout: float | tuple[float, float] = DEFAULT_TIMEOUT
+    allow_http: bool = False
+    outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE
+    deployment: str = ""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    def client(
+        self, account_id: int | str | None = None, retry_budget: float = DEFAULT_RETRY_BUDGET
+    ) -> DBTCloudClientV2:
+        """Make a client.
+
+        Args:
+            account_id: instead of the connection's account.
+            retry_budget: seconds within which a failed read is repeated.
+
+        Raises:
+            DbtCloudConnectionError: token, account or host can't be used.
+        """
+        account = account_id or self.account_id
+        if account is None:
+            raise DbtCloudConnectionError(
+                f"{self.origin}: there is no account id. Put it into the connection's login (Account ID), or "
+                "give the task an account_id."
+            )
+        try:
+            return DBTCloudClientV2(
+                self.api_token,
+                account,
+                self.base_api_url,
+                timeout=self.timeout,
+                retry_budget=retry_budget,
+                proxies=self.proxies,
+                verify=self.verify,
+                allow_http=self.allow_http,
+            )
+        except DbtCloudError as error:
+            raise DbtCloudConnectionError(f"{self.origin}: {error}") from None
+
+
+def read(connection: Connection) -> Settings:
+    """Read a connection of type ``dbt_cloud_dlt``, or of the official provider's type ``dbt_cloud``.
+
+    Raises:
+        DbtCloudConnectionError: a field is missing or malformed.
+    """
+    origin = f"Airflow connection {connection.conn_id!r}"
+    if not (connection.password or "").strip():
+        raise DbtCloudConnectionError(
+            f"{origin}: the API token is empty. Put a dbt Cloud service token or personal access token into "
+            "the connection's password (API token)."
+        )
+    extra = _Extra(origin, connection)
+    return Settings(
+        origin=origin,
+        api_token=str(connection.password),
+        account_id=_account(origin, connection.login),
+        base_api_url=_base_api_url(origin, connection),
+        proxies=extra.proxies(),
+        verify=extra.verify(),
+        timeout=extra.timeout(),
+        allow_http=extra.boolean("allow_http") or False,
+        outage_tolerance=extra.number("outage_tolerance", DEFAULT_OUTAGE_TOLERANCE),
+        deployment=str(extra.get("deployment") or ""),
+        defaults={name: str(extra.get(name)) for name in JOB_DEFAULTS if extra.get(name) is not None},
+    )
+
+
+def _account(origin: str, login: str | None) -> str | None:
+    text = (login or "").strip()
+    if text and not (text.isascii() and text.isdigit()):
+        raise DbtCloudConnectionError(
+            f"{origin}: the login (Account ID) must be the account's number, which stands in dbt Cloud's "
+            f"address after /accounts/ or /deploy/; got {text[:40]!r}."
+        )
+    return text or None
+
+
+def _base_api_url(origin: str, connection: Connection) -> str:
+    """The API's base URL; of an address that was copied from the browser only the host counts."""
+    host = (connection.host or DEFAULT_HOST).strip()
+    scheme = connection.schema if connection.schema in ("http", "https") else "https"
+    parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
+    try:
+        port = parts.port or connection.port
+    except ValueError:
+        raise DbtCloudConnectionError(f"{origin}: the host {host!r} has no valid port.") from None
+    if not parts.hostname or parts.scheme not in ("http", "https") or re.search(r"\s", host):
+        raise DbtCloudConnectionError(
+            f"{origin}: the host (Access URL) must look like 'ab123.us1.dbt.com', got {host!r}."
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}/api"
+
+
+class _Extra:
+    """The connection's extra, read with an error that names the key."""
+
+    def __init__(self, origin: str, connection: Connection) -> None:
+        self._origin = origin
+        try:
+            content = json.loads(connection.extra) if connection.extra else {}
+        except ValueError:
+            raise DbtCloudConnectionError(f"{origin}: the extra is no valid JSON.") from None
+        if not isinstance(content, dict):
+            raise DbtCloudConnectionError(f"{origin}: the extra must be a JSON object.")
+        self._content = content
+
+    def get(self, key: str) -> Any:
+        """The value, ``None`` for an empty one: a form stores what was left empty as an empty string."""
+        value = self._content.get(key)
+        return None if isinstance(value, str) and not value.strip() else value
+
+    def boolean(self, key: str) -> bool | None:
+        value = self.get(key)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+            return value.strip().lower() == "true"
+        raise self._wrong(key, "true or false", value)
+
+    def number(self, key: str, default: float) -> float:
+        value = self.get(key)
+        if value is None:
+            return default
+        seconds = _seconds(value)
+        if seconds is None:
+            raise self._wrong(key, "a positive number of seconds", value)
+        return seconds
+
+    def timeout(self) -> float | tuple[float, float]:
+        value = self.get("timeout")
+        if value is None:
+            return DEFAULT_TIMEOUT
+        if isinstance(value, list) and len(value) == 2:
+            connect, answer = map(_seconds, value)
+            if connect and answer:
+                return connect, answer
+        seconds = _seconds(value)
+        if seconds:
+            return seconds
+        raise self._wrong("timeout", "a positive number of seconds, or two [to connect, to answer]", value)
+
+    def verify(self) -> bool | str:
+        value = self.get("verify")
+        if isinstance(value, str) and value.strip().lower() not in ("true", "false"):
+            return value.strip()
+        checked = self.boolean("verify")
+        return True if checked is None else checked
+
+    def proxies(self) -> Mapping[str, str] | None:
+        value = self.get("proxies")
+        if isinstance(value, str):
+            if value.strip().startswith("{"):
+                try:
+                    value = json.loads(value)
+                except ValueError:
+                    raise self._wrong(
+                        "proxies", 'an address or {"https": "http://proxy:3128"}', value
+                    ) from None
+            else:
+                value = {"http": value.strip(), "https": value.strip()}
+        if value is None:
+            return None
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise self._wrong("proxies", 'an address or {"https": "http://proxy:3128"}', value)
+        return value
+
+    def _wrong(self, key: str, expected: str, value: object) -> DbtCloudConnectionError:
+        shown = "" if key == "proxies" else f", got {value!r}"  # a proxy's address may hold a password
+        return DbtCloudConnectionError(f"{self._origin}: extra {key!r} must be {expected}{shown}.")
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < float("inf") else None

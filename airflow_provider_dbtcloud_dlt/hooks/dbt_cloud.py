@@ -1,0 +1,376 @@
+"""The hook: a client of dbt Cloud, with credentials from an Airflow connection or dlt's configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_dbtcloud_dlt.client import (
+    Account,
+    DBTCloudClientV2,
+    DbtCloudError,
+    Environment,
+    Job,
+    Project,
+    Run,
+    RunStatus,
+    RunTimeoutError,
+)
+from airflow_provider_dbtcloud_dlt.client.lookup import find_job
+from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET
+from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowNotFoundException
+from airflow_provider_dbtcloud_dlt.hooks import connection
+from airflow_provider_dbtcloud_dlt.hooks.connection import DbtCloudConnectionError, Settings
+from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FORM
+
+if TYPE_CHECKING:
+    from airflow_provider_dbtcloud_dlt.helpers import DBTCloudConfiguration
+
+__all__ = ["DbtCloudConnectionError", "DbtCloudHook", "DbtCloudJobRunException"]
+
+
+class DbtCloudJobRunException(AirflowException):
+    """A dbt Cloud run that failed, was cancelled, or whose wait timed out: fails the task."""
+
+
+class DbtCloudHook(BaseHook):
+    """Talks to dbt Cloud for a task, a trigger, or plain Python.
+
+    Credentials come from the Airflow connection; when `dbt_cloud_default` is asked for and there is no such
+    connection, from dlt's own configuration (``[dbt_cloud]`` in secrets.toml, ``DBT_CLOUD__API_TOKEN`` …).
+    Methods return records (``Run``, ``Job`` …), not responses.
+
+    Args:
+        dbt_cloud_conn_id: the Airflow connection.
+        account_id: instead of the connection's account.
+        timeout: seconds to connect and to wait for data, instead of the connection's.
+        proxies: as requests takes them, instead of the connection's.
+        verify: verify TLS certificates, or a CA bundle's path, instead of the connection's.
+        outage_tolerance: seconds for which a wait outlives an API that does not answer.
+        retry_budget: seconds within which a failed read is repeated.
+        retry_limit: accepted from the official provider's `hook_params`; has no effect, see `retry_budget`.
+        retry_delay: likewise.
+        retry_args: likewise.
+    """
+
+    conn_name_attr = "dbt_cloud_conn_id"
+    default_conn_name = "dbt_cloud_default"
+    conn_type = "dbt_cloud_dlt"
+    hook_name = "dbt Cloud (dlt)"
+
+    def __init__(
+        self,
+        dbt_cloud_conn_id: str = default_conn_name,
+        account_id: int | str | None = None,
+        *,
+        timeout: float | tuple[float, float] | None = None,
+        proxies: Mapping[str, str] | None = None,
+        verify: bool | str | None = None,
+        outage_tolerance: float | None = None,
+        retry_budget: float = DEFAULT_RETRY_BUDGET,
+        retry_limit: int | None = None,
+        retry_delay: float | None = None,
+        retry_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(dbt_cloud_conn_id, str) or not dbt_cloud_conn_id.strip():
+            raise DbtCloudConnectionError("dbt_cloud_conn_id is empty: name an Airflow connection.")
+        self.dbt_cloud_conn_id = dbt_cloud_conn_id
+        self._account_id = account_id
+        self._retry_budget = retry_budget
+        given: dict[str, Any] = {
+            "timeout": timeout,
+            "proxies": proxies,
+            "verify": verify,
+            "outage_tolerance": outage_tolerance,
+        }
+        self._overrides = {name: value for name, value in given.items() if value is not None}
+        self._settings: Settings | None = None
+        self._clients: dict[str | None, DBTCloudClientV2] = {}
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """How Airflow 3.1 labels the standard fields; newer ones read the provider's metadata."""
+        return {key.replace("-", "_"): value for key, value in CONNECTION_FORM.items()}
+
+    # --- credentials ---------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """What the connection says; looked up once.
+
+        Raises:
+            DbtCloudConnectionError: there is no such connection, or a field of it can't be used.
+        """
+        if self._settings is None:
+            try:
+                found = connection.read(self.get_connection(self.dbt_cloud_conn_id))
+            except AirflowNotFoundException:
+                found = self._settings_of_dlt()
+            self._settings = dataclasses.replace(found, **self._overrides)
+        return self._settings
+
+    async def aload_settings(self) -> Settings:
+        """Look the connection up without blocking the event loop; afterwards `settings` has it."""
+        if self._settings is None:
+            try:
+                found = connection.read(await self.aget_connection(self.dbt_cloud_conn_id))
+            except AirflowNotFoundException:
+                found = await asyncio.to_thread(self._settings_of_dlt)
+            self._settings = dataclasses.replace(found, **self._overrides)
+        return self._settings
+
+    def _settings_of_dlt(self) -> Settings:
+        """Dlt's configuration stands in for the default connection only: a mistyped id must stay an error."""
+        missing = f"There is no Airflow connection {self.dbt_cloud_conn_id!r} (dbt_cloud_conn_id)"
+        if self.dbt_cloud_conn_id != self.default_conn_name:
+            raise DbtCloudConnectionError(
+                f"{missing}: create it, of type {self.hook_name!r}, or correct the id."
+            )
+        from airflow_provider_dbtcloud_dlt import helpers
+
+        found = helpers.configured()
+        if found is None:
+            raise DbtCloudConnectionError(
+                f"{missing}, and dlt's configuration has no dbt_cloud.api_token: create the connection, "
+                f"of type {self.hook_name!r}, or set DBT_CLOUD__API_TOKEN and DBT_CLOUD__ACCOUNT_ID."
+            )
+        return Settings(
+            origin="dlt's configuration [dbt_cloud]",
+            api_token=str(found.api_token),
+            account_id=found.account_id,
+            base_api_url=found.base_api_url,
+            defaults={name: str(found[name]) for name in connection.JOB_DEFAULTS if found[name] is not None},
+        )
+
+    def get_conn(self, account_id: int | str | None = None) -> DBTCloudClientV2:
+        """Return the client; one an account, so that connections are reused.
+
+        Args:
+            account_id: instead of the hook's and the connection's account.
+
+        Raises:
+            DbtCloudConnectionError: the connection is missing or can't be used.
+        """
+        account = str(account_id or self._account_id or "") or None
+        if account not in self._clients:
+            self._clients[account] = self.settings.client(account, self._retry_budget)
+        return self._clients[account]
+
+    async def aget_conn(self, account_id: int | str | None = None) -> DBTCloudClientV2:
+        """Like `get_conn`, from the triggerer. The client's calls block: run them in a thread."""
+        await self.aload_settings()
+        return self.get_conn(account_id)
+
+    def forget(self) -> None:
+        """Look the connection up again at the next use: its token may have been rotated."""
+        self._settings = None
+        self._clients.clear()
+
+    def get_dlt_credentials(self) -> DBTCloudConfiguration:
+        """Return the connection as dlt's configuration, for `helpers.run_dbt_cloud_job` and its like.
+
+        With it, the secret has one place for both ways of working.
+        """
+        from airflow_provider_dbtcloud_dlt import helpers
+
+        settings = self.settings
+        account = str(self._account_id) if self._account_id else settings.account_id
+        return helpers.credentials(
+            api_token=settings.api_token,
+            account_id=account,
+            base_api_url=settings.base_api_url,
+            **settings.defaults,
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the API for the account: host, token and account number are right, or what is wrong."""
+        try:
+            account = self.settings.client(self._account_id, retry_budget=0).get_account()
+        except DbtCloudError as error:
+            return False, str(error)
+        return True, f"Connected to dbt Cloud account {account.name!r} ({account.id})."
+
+    # --- the official hook's methods -----------------------------------------------------------------------
+
+    def get_account(self, account_id: int | None = None) -> Account:
+        """Return the account."""
+        return self.get_conn(account_id).get_account()
+
+    def list_projects(self, account_id: int | None = None, name_contains: str | None = None) -> list[Project]:
+        """Return the account's projects, those whose name contains `name_contains`."""
+        return list(self.get_conn(account_id).list_projects(name__icontains=name_contains))
+
+    def get_project(self, project_id: int, account_id: int | None = None) -> Project:
+        """Return a project."""
+        return self.get_conn(account_id).get_project(project_id)
+
+    def list_environments(
+        self,
+        project_id: int | None = None,
+        *,
+        name_contains: str | None = None,
+        account_id: int | None = None,
+    ) -> list[Environment]:
+        """Return the environments of a project (default: of all), those whose name contains a text."""
+        found = self.get_conn(account_id).list_environments(project_id=project_id)
+        wanted = (name_contains or "").casefold()
+        return [item for item in found if wanted in (item.name or "").casefold()]
+
+    def get_environment(
+        self, project_id: int | None, environment_id: int, *, account_id: int | None = None
+    ) -> Environment:
+        """Return an environment; its project need not be told, the argument is the official hook's."""
+        return self.get_conn(account_id).get_environment(environment_id)
+
+    def list_jobs(
+        self,
+        account_id: int | None = None,
+        order_by: str | None = None,
+        project_id: int | None = None,
+        environment_id: int | None = None,
+        name_contains: str | None = None,
+    ) -> list[Job]:
+        """Return jobs, of a project, an environment, or whose name contains a text."""
+        return list(
+            self.get_conn(account_id).list_jobs(
+                order_by=order_by,
+                project_id=project_id,
+                environment_id=environment_id,
+                name__icontains=name_contains,
+            )
+        )
+
+    def get_job(self, job_id: int, account_id: int | None = None) -> Job:
+        """Return a job's definition."""
+        return self.get_conn(account_id).get_job(job_id)
+
+    def get_job_by_name(
+        self,
+        *,
+        job_name: str,
+        project_name: str | None = None,
+        environment_name: str | None = None,
+        account_id: int | None = None,
+    ) -> Job:
+        """Return the one job of these names; near matches are listed when there is none.
+
+        Raises:
+            JobLookupError: no job, or more than one, answers to the names.
+        """
+        defaults = self.settings.defaults
+        return find_job(
+            self.get_conn(account_id),
+            job_name=job_name,
+            project_name=project_name,
+            environment_name=environment_name,
+            project_id=defaults.get("project_id"),
+            environment_id=defaults.get("environment_id") if project_name is None else None,
+        )
+
+    def trigger_job_run(
+        self,
+        job_id: int,
+        cause: str,
+        account_id: int | None = None,
+        steps_override: Sequence[str] | None = None,
+        schema_override: str | None = None,
+        retry_from_failure: bool = False,
+        additional_run_config: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Start a run of a job and return it.
+
+        Args:
+            job_id: the job.
+            cause: why, at most 255 characters.
+            account_id: instead of the connection's account.
+            steps_override: dbt commands to run instead of the job's.
+            schema_override: the schema to build into.
+            retry_from_failure: go on from the point at which the job's last run failed, if it did; the
+                overrides are then not used.
+            additional_run_config: further fields of the trigger's body.
+        """
+        client = self.get_conn(account_id)
+        if retry_from_failure:
+            return client.rerun_job(job_id)
+        body = {"cause": cause, "steps_override": steps_override, "schema_override": schema_override}
+        return client.start_run(job_id, {**body, **(additional_run_config or {})})
+
+    def list_job_runs(
+        self,
+        account_id: int | None = None,
+        include_related: Sequence[str] | None = None,
+        job_definition_id: int | None = None,
+        order_by: str | None = None,
+        **filters: Any,
+    ) -> list[Run]:
+        """Return runs; further filters as in the client's `list_runs`."""
+        return list(
+            self.get_conn(account_id).list_runs(
+                include_related=include_related,
+                job_definition_id=job_definition_id,
+                order_by=order_by,
+                **filters,
+            )
+        )
+
+    def get_job_runs(
+        self, account_id: int | None = None, payload: Mapping[str, Any] | None = None
+    ) -> list[Run]:
+        """Return the runs that match `payload`, the API's own query parameters."""
+        return self.list_job_runs(account_id, **(payload or {}))
+
+    def get_job_run(
+        self, run_id: int, account_id: int | None = None, include_related: Sequence[str] = ()
+    ) -> Run:
+        """Return a run."""
+        return self.get_conn(account_id).get_run(run_id, include_related)
+
+    def get_job_run_status(self, run_id: int, account_id: int | None = None) -> RunStatus:
+        """Return where a run stands."""
+        return self.get_job_run(run_id, account_id).status
+
+    def wait_for_job_run_status(
+        self,
+        run_id: int,
+        account_id: int | None = None,
+        expected_statuses: int | Sequence[int] = RunStatus.SUCCESS,
+        check_interval: float = 60,
+        timeout: float = 60 * 60 * 24 * 7,
+    ) -> bool:
+        """Wait for a run's end; whether it ended, in time, in one of the statuses."""
+        wanted = {expected_statuses} if isinstance(expected_statuses, int) else set(expected_statuses)
+        try:
+            run = self.get_conn(account_id).wait_for_run(
+                run_id,
+                poll_interval=check_interval,
+                timeout=timeout,
+                outage_tolerance=self.settings.outage_tolerance,
+            )
+        except RunTimeoutError:
+            return False
+        return run.status in wanted
+
+    def cancel_job_run(self, run_id: int, account_id: int | None = None) -> Run:
+        """Cancel a run; on one that has ended nothing happens."""
+        return self.get_conn(account_id).cancel_run(run_id)
+
+    def list_job_run_artifacts(
+        self, run_id: int, account_id: int | None = None, step: int | None = None
+    ) -> list[str]:
+        """Return the paths of a run's artifacts."""
+        return self.get_conn(account_id).list_artifacts(run_id, step)
+
+    def get_job_run_artifact(
+        self, run_id: int, path: str, account_id: int | None = None, step: int | None = None
+    ) -> bytes:
+        """Return an artifact's content."""
+        return self.get_conn(account_id).get_artifact(run_id, path, step)
+
+    def retry_failed_job_run(self, job_id: int, account_id: int | None = None) -> Run:
+        """Start a job from the point at which its last run failed."""
+        return self.get_conn(account_id).rerun_job(job_id)

@@ -1,0 +1,74 @@
+"""The operator that downloads an artifact; part of ``operators.dbt_cloud``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class DbtCloudGetJobRunArtifactOperator(BaseOperator):
+    """Downloads an artifact of a run to a file on the worker.
+
+    Args:
+        dbt_cloud_conn_id: the Airflow connection.
+        run_id: the run.
+        path: relative to dbt's target folder: ``manifest.json``, ``run_results.json``, ``catalog.json`` …
+        account_id: instead of the connection's account.
+        step: the step's number, from 1; default: the last step.
+        output_file_name: the file to write; default: ``<run_id>_<path>`` in the working directory.
+        hook_params: further arguments of `DbtCloudHook`.
+
+    Returns:
+        The path of the file.
+    """
+
+    template_fields: Sequence[str] = (
+        "dbt_cloud_conn_id",
+        "run_id",
+        "path",
+        "account_id",
+        "step",
+        "output_file_name",
+    )
+
+    def __init__(
+        self,
+        *,
+        dbt_cloud_conn_id: str = DbtCloudHook.default_conn_name,
+        run_id: int | str,
+        path: str,
+        account_id: int | str | None = None,
+        step: int | str | None = None,
+        output_file_name: str | None = None,
+        hook_params: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dbt_cloud_conn_id = dbt_cloud_conn_id
+        self.run_id = run_id
+        self.path = path
+        self.account_id = account_id
+        self.step = step
+        self.output_file_name = output_file_name
+        self.hook_params = dict(hook_params or {})
+        check_id_argument("run_id", run_id)
+        check_id_argument("step", step)
+
+    def execute(self, context: Context) -> str:
+        """Stream the artifact to the file."""
+        run_id = rendered_id("run_id", self.run_id)
+        target = Path(self.output_file_name or f"{run_id}_{self.path}".replace("/", "-"))
+        client = DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params).get_conn()
+        step = None if self.step is None else rendered_id("step", self.step)
+        size = client.download_artifact(run_id, self.path, target, step)
+        self.log.info("Wrote %s of job run %s to %s (%d bytes).", self.path, run_id, target, size)
+        return str(target)

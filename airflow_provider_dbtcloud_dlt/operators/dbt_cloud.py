@@ -1,0 +1,404 @@
+"""The operator that runs a dbt Cloud job; and by this name all other operators for dbt Cloud."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, is_plain, rendered_id, seconds
+from airflow_provider_dbtcloud_dlt.client import (
+    DbtCloudError,
+    InvalidRequestError,
+    Run,
+    RunStatus,
+    RunTimeoutError,
+)
+from airflow_provider_dbtcloud_dlt.client.failure import report_failure
+from airflow_provider_dbtcloud_dlt.client.marker import Marker
+from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
+from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
+from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
+from airflow_provider_dbtcloud_dlt.operators.lists import (
+    DbtCloudListJobRunsOperator,
+    DbtCloudListJobsOperator,
+)
+from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
+from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = [
+    "DbtCloudGetJobRunArtifactOperator",
+    "DbtCloudListJobRunsOperator",
+    "DbtCloudListJobsOperator",
+    "DbtCloudRunJobOperator",
+]
+
+WEEK = 60 * 60 * 24 * 7
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+class DbtCloudRunJobOperator(BaseOperator):
+    """Runs a dbt Cloud job and, by default, waits for its end without holding a worker.
+
+    The run's page and id are in the XComs ``job_run_url`` and ``job_run_id`` as soon as it is started. A run
+    that fails or is cancelled fails the task, with the failing step and the end of its log in the task's log.
+    A later try of the task finds the run that an earlier one started, and does not start a second.
+
+    Args:
+        dbt_cloud_conn_id: the Airflow connection.
+        job_id: the job; default: the one that the names tell, else the connection's default job.
+        project_name: where to look for `job_name`; default: the connection's default project, else anywhere.
+        environment_name: likewise.
+        job_name: the job's name, instead of `job_id`.
+        account_id: instead of the connection's account.
+        trigger_reason: why the run is started, shown in dbt Cloud; default: the connection's cause, else one
+            that names task and DAG. Cut to what fits into dbt Cloud's 255 characters beside a short marker.
+        steps_override: dbt commands to run instead of the job's.
+        schema_override: the schema to build into.
+        git_sha: the commit to check out.
+        git_branch: the branch to check out.
+        dbt_version_override: the dbt version to run with.
+        target_name_override: the target's name.
+        threads_override: the number of threads.
+        timeout_seconds_override: seconds after which dbt Cloud itself cancels the run.
+        generate_docs_override: whether the run generates docs.
+        azure_pull_request_id: the pull request that the run belongs to.
+        github_pull_request_id: likewise.
+        gitlab_merge_request_id: likewise.
+        non_native_pull_request_id: likewise.
+        additional_run_config: further fields of the API's trigger body.
+        wait_for_termination: wait for the run's end; if not, the task ends once the run is started.
+        timeout: seconds (or a timedelta) to wait for the run's end; then it is cancelled. Default: 7 days.
+        cancel_on_timeout: whether a run that this task started is cancelled when the time is up.
+        check_interval: seconds between two looks at the run. One request serves up to 100 waiting runs.
+        outage_tolerance: seconds for which an API that does not answer is outlived; default: the
+            connection's, else 30 minutes.
+        reuse_existing_run: join an active run of the job, whoever started it, if its overrides are the same.
+            A joined run is never cancelled.
+        retry_from_failure: a later try takes up the run that this task started at its point of failure,
+            where dbt Cloud can do that.
+        deferrable: wait in the triggerer; if not, the wait holds the worker.
+        hook_params: further arguments of `DbtCloudHook`.
+
+    Returns:
+        The run's id (the XCom ``return_value``).
+
+    Raises:
+        DbtCloudJobRunException: the run failed, was cancelled, or did not end in time.
+        DbtCloudError: the run could not be started.
+
+    See https://docs.getdbt.com/dbt-cloud/api-v2#/operations/Trigger%20Job%20Run.
+    """
+
+    template_fields: Sequence[str] = (
+        "dbt_cloud_conn_id",
+        "job_id",
+        "project_name",
+        "environment_name",
+        "job_name",
+        "account_id",
+        "trigger_reason",
+        "steps_override",
+        "schema_override",
+        "git_sha",
+        "git_branch",
+        "dbt_version_override",
+        "target_name_override",
+        "threads_override",
+        "timeout_seconds_override",
+        "generate_docs_override",
+        "azure_pull_request_id",
+        "github_pull_request_id",
+        "gitlab_merge_request_id",
+        "non_native_pull_request_id",
+        "additional_run_config",
+    )
+    trigger_fields: ClassVar[tuple[str, ...]] = template_fields[7:-1]  # type: ignore[assignment]
+    ui_color = "#ff694a"
+    operator_extra_links = (DbtCloudRunLink(),)
+
+    def __init__(
+        self,
+        *,
+        dbt_cloud_conn_id: str = DbtCloudHook.default_conn_name,
+        job_id: int | str | None = None,
+        project_name: str | None = None,
+        environment_name: str | None = None,
+        job_name: str | None = None,
+        account_id: int | str | None = None,
+        trigger_reason: str | None = None,
+        steps_override: Sequence[str] | None = None,
+        schema_override: str | None = None,
+        git_sha: str | None = None,
+        git_branch: str | None = None,
+        dbt_version_override: str | None = None,
+        target_name_override: str | None = None,
+        threads_override: int | str | None = None,
+        timeout_seconds_override: int | str | None = None,
+        generate_docs_override: bool | str | None = None,
+        azure_pull_request_id: int | str | None = None,
+        github_pull_request_id: int | str | None = None,
+        gitlab_merge_request_id: int | str | None = None,
+        non_native_pull_request_id: int | str | None = None,
+        additional_run_config: Mapping[str, Any] | None = None,
+        wait_for_termination: bool = True,
+        timeout: float | timedelta = WEEK,
+        cancel_on_timeout: bool = True,
+        check_interval: float | timedelta = 10,
+        outage_tolerance: float | timedelta | None = None,
+        reuse_existing_run: bool = False,
+        retry_from_failure: bool = False,
+        deferrable: bool = True,
+        hook_params: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dbt_cloud_conn_id = dbt_cloud_conn_id
+        self.job_id = job_id
+        self.project_name = project_name
+        self.environment_name = environment_name
+        self.job_name = job_name
+        self.account_id = account_id
+        self.trigger_reason = trigger_reason
+        self.steps_override = steps_override
+        self.schema_override = schema_override
+        self.git_sha = git_sha
+        self.git_branch = git_branch
+        self.dbt_version_override = dbt_version_override
+        self.target_name_override = target_name_override
+        self.threads_override = threads_override
+        self.timeout_seconds_override = timeout_seconds_override
+        self.generate_docs_override = generate_docs_override
+        self.azure_pull_request_id = azure_pull_request_id
+        self.github_pull_request_id = github_pull_request_id
+        self.gitlab_merge_request_id = gitlab_merge_request_id
+        self.non_native_pull_request_id = non_native_pull_request_id
+        self.additional_run_config = additional_run_config
+        self.wait_for_termination = wait_for_termination
+        self.timeout = seconds("timeout", timeout)
+        self.cancel_on_timeout = cancel_on_timeout
+        self.check_interval = seconds("check_interval", check_interval)
+        self.outage_tolerance = (
+            None if outage_tolerance is None else seconds("outage_tolerance", outage_tolerance)
+        )
+        self.reuse_existing_run = reuse_existing_run
+        self.retry_from_failure = retry_from_failure
+        self.deferrable = deferrable
+        self.hook_params = dict(hook_params or {})
+        self.run_id: int | None = None
+        self._owned = False
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        """Refuse, while the DAG file is parsed, what can't be meant."""
+        names = {
+            name: getattr(self, name)
+            for name in ("job_name", "project_name", "environment_name")
+            if getattr(self, name) is not None
+        }
+        if self.job_id is not None and names:
+            raise InvalidRequestError(
+                f"Task {self.task_id!r} gives job_id and {' and '.join(names)}: give one or the other."
+            )
+        if names and "job_name" not in names:
+            raise InvalidRequestError(
+                f"Task {self.task_id!r} gives {' and '.join(names)} without job_name: which job of it?"
+            )
+        check_id_argument("job_id", self.job_id)
+        check_id_argument("account_id", self.account_id)
+        if isinstance(self.steps_override, str) and is_plain(self.steps_override):
+            raise InvalidRequestError(
+                f"steps_override must be a list of dbt commands such as ['dbt build'], got "
+                f"{self.steps_override!r}."
+            )
+        config = self.additional_run_config if isinstance(self.additional_run_config, Mapping) else {}
+        twice = [name for name in self.trigger_fields if name in config and getattr(self, name) is not None]
+        if twice:
+            raise InvalidRequestError(
+                f"Task {self.task_id!r} gives {', '.join(twice)} both as an argument and in "
+                "additional_run_config: give it once."
+            )
+
+    @cached_property
+    def hook(self) -> DbtCloudHook:
+        """The hook of `dbt_cloud_conn_id` and `account_id`."""
+        return DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params)
+
+    def execute(self, context: Context) -> int:
+        """Start the run, or find the one that an earlier try started, and wait for its end."""
+        task_instance = context["ti"]
+        marker = self._marker(context)
+        started_at = context["dag_run"].start_date
+        starter = RunStarter(
+            self.hook.get_conn(),
+            self._find_job(),
+            marker,
+            since=started_at and started_at - CLOCK_SKEW,
+            log=self.log,
+        )
+        started = starter.start(
+            self._trigger_body(marker),
+            look_first=task_instance.try_number > 1,
+            wait=self.wait_for_termination,
+            retry_from_failure=self.retry_from_failure,
+            reuse_existing_run=self.reuse_existing_run,
+        )
+        run = started.run
+        self.run_id, self._owned = run.id, started.owned
+        task_instance.xcom_push(key=JOB_RUN_URL, value=run.href)
+        task_instance.xcom_push(key=JOB_RUN_ID, value=run.id)
+        if not self.wait_for_termination:
+            return run.id
+        if run.is_terminal:
+            return self._result(run)
+        if self.deferrable:
+            now = time.time()
+            limit = self.execution_timeout
+            self._defer(now + self.timeout, None if limit is None else now + limit.total_seconds())
+        return self._wait_here(run)
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        owned: bool = True,
+        end_time: float | None = None,
+        execution_deadline: float | None = None,
+    ) -> int:
+        """Go on after the wait: read the run again, and believe that rather than the event."""
+        ended = RunEvent.read(event)
+        self.run_id, self._owned = ended.run_id, owned
+        run = ended.read_run(self.hook.get_conn())
+        if run is not None and run.is_terminal:
+            return self._result(run)
+        if run is not None and ended.status == "timeout":
+            raise DbtCloudJobRunException(self._give_up(ended.message))
+        self._defer(end_time or time.time() + self.timeout, execution_deadline)
+        raise AssertionError("defer() does not return")  # pragma: no cover
+
+    def on_kill(self) -> None:
+        """Cancel the run that this task started; bounded, for the worker is about to be killed."""
+        if self.run_id is None or not self._owned:
+            return
+        hook = DbtCloudHook(
+            self.dbt_cloud_conn_id,
+            self.account_id or None,
+            **{**self.hook_params, "retry_budget": 0, "timeout": 5.0},
+        )
+        try:
+            hook.cancel_job_run(self.run_id)
+        except DbtCloudError as error:
+            self.log.warning("Job run %s could not be cancelled and may go on. %s", self.run_id, error)
+        else:
+            self.log.info("Cancelled job run %s, since the task was killed.", self.run_id)
+
+    def _marker(self, context: Context) -> Marker:
+        task_instance = context["ti"]
+        map_index = task_instance.map_index
+        return Marker.for_task(
+            deployment=self.hook.settings.deployment,
+            dag_id=task_instance.dag_id,
+            run_id=task_instance.run_id,
+            task_id=task_instance.task_id,
+            map_index=-1 if map_index is None else map_index,
+            dag_run_started_at=context["dag_run"].start_date,
+            epoch=task_instance.max_tries,
+        )
+
+    def _find_job(self) -> int:
+        if self.job_id is not None:
+            return rendered_id("job_id", self.job_id)
+        if self.job_name is not None:
+            return self.hook.get_job_by_name(
+                job_name=self.job_name,
+                project_name=self.project_name,
+                environment_name=self.environment_name,
+            ).id
+        default = self.hook.settings.defaults.get("job_id")
+        if default is None:
+            raise InvalidRequestError(
+                f"Task {self.task_id!r} names no job: give job_id, or job_name (with project_name and "
+                f"environment_name), or put a job_id into the extra of {self.hook.settings.origin}."
+            )
+        return rendered_id("job_id", default)
+
+    def _trigger_body(self, marker: Marker) -> dict[str, Any]:
+        """The trigger's fields: the task's arguments before the connection's defaults."""
+        given = {name: getattr(self, name) for name in self.trigger_fields}
+        given = {name: value for name, value in given.items() if value not in (None, "")}
+        defaults = self.hook.settings.defaults
+        body = {
+            name: defaults[name] for name in ("git_branch", "git_sha", "schema_override") if name in defaults
+        }
+        if "git_sha" in given or "git_branch" in given:
+            body.pop("git_sha", None)  # a default commit does not belong to the task's branch, nor vice versa
+            body.pop("git_branch", None)
+        body.update(self.additional_run_config or {})
+        body.update(given)
+        reason = self.trigger_reason or body.pop("cause", None) or defaults.get("cause")
+        reason = reason or f"Triggered via Apache Airflow by task {self.task_id!r} in the {self.dag_id} DAG."
+        if len(reason) > marker.reason_length:
+            self.log.warning(
+                "trigger_reason is %d characters long and was cut to %d: dbt Cloud's cause has 255, and a "
+                "marker by which the run is found again takes some of them.",
+                len(reason),
+                marker.reason_length,
+            )
+        body["cause"] = marker.cause(reason)
+        return body
+
+    @property
+    def _outage_tolerance(self) -> float:
+        return self.outage_tolerance or self.hook.settings.outage_tolerance
+
+    def _defer(self, end_time: float, execution_deadline: float | None) -> None:
+        self.defer(
+            trigger=DbtCloudRunJobTrigger(
+                conn_id=self.dbt_cloud_conn_id,
+                run_id=self.run_id,  # type: ignore[arg-type]
+                end_time=end_time,
+                poll_interval=self.check_interval,
+                account_id=rendered_id("account_id", self.account_id) if self.account_id else None,
+                hook_params=self.hook_params,
+                execution_deadline=execution_deadline,
+                outage_tolerance=self._outage_tolerance,
+            ),
+            method_name="execute_complete",
+            kwargs={"owned": self._owned, "end_time": end_time, "execution_deadline": execution_deadline},
+        )
+
+    def _wait_here(self, run: Run) -> int:
+        try:
+            ended = self.hook.get_conn().wait_for_run(
+                run.id,
+                poll_interval=self.check_interval,
+                timeout=self.timeout,
+                outage_tolerance=self._outage_tolerance,
+            )
+        except RunTimeoutError as error:
+            raise DbtCloudJobRunException(self._give_up(str(error))) from None
+        return self._result(ended)
+
+    def _give_up(self, message: str) -> str:
+        """Cancel the run if that is wanted; return what is to be said."""
+        if not self._owned or not self.cancel_on_timeout:
+            return f"{message} It was left running."
+        try:
+            self.hook.cancel_job_run(self.run_id)  # type: ignore[arg-type]
+        except DbtCloudError as error:
+            return f"{message} It could not be cancelled and may go on: {error}"
+        return f"{message} It was cancelled."
+
+    def _result(self, run: Run) -> int:
+        if run.status is RunStatus.SUCCESS:
+            self.log.info("Job run %s has completed successfully in %s.", run.id, run.duration)
+            return run.id
+        raise DbtCloudJobRunException(report_failure(self.hook.get_conn(), run, self.log))

@@ -1,0 +1,105 @@
+"""What Airflow learns of this provider from its entry point. Plain data: it is read at `import airflow`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PACKAGE = "airflow_provider_dbtcloud_dlt"
+
+CONNECTION_FORM: dict[str, Any] = {
+    "hidden-fields": ["schema", "port"],
+    "relabeling": {"login": "Account ID", "password": "API token", "host": "Access URL"},
+    "placeholders": {
+        "login": "the number after /accounts/ in dbt Cloud's address",
+        "password": "a service token or personal access token",
+        "host": "ab123.us1.dbt.com (default: cloud.getdbt.com)",
+    },
+}
+"""The standard fields of the connection form, in dbt's words."""
+
+
+def _field(label: str, kind: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {
+        "label": label,
+        "description": description,
+        "schema": {"type": [kind, "null"], **schema},
+    }
+
+
+CONNECTION_FIELDS: dict[str, Any] = {
+    "job_id": _field("Default job ID", "integer", "Run by tasks that name no job.", minimum=1),
+    "run_id": _field("Default run ID", "integer", "Waited for by tasks that name no run.", minimum=1),
+    "project_id": _field("Default project ID", "integer", "Where a job is looked for by name.", minimum=1),
+    "environment_id": _field(
+        "Default environment ID", "integer", "Where a job is looked for by name.", minimum=1
+    ),
+    "cause": _field("Default cause", "string", "Why a run is started, shown in dbt Cloud.", maxLength=200),
+    "git_branch": _field("Git branch", "string", "The branch to check out instead of the environment's."),
+    "git_sha": _field("Git SHA", "string", "The commit to check out instead of the branch's head."),
+    "schema_override": _field(
+        "Schema override", "string", "The schema to build into instead of the target's."
+    ),
+    "timeout": _field(
+        "Request time-out",
+        "number",
+        "Seconds to wait for an answer. Default: 10 to connect, 60 for data.",
+        exclusiveMinimum=0,
+    ),
+    "outage_tolerance": _field(
+        "Outage tolerance",
+        "number",
+        "Seconds for which a wait outlives an API that does not answer.",
+        exclusiveMinimum=0,
+        default=1800,
+    ),
+    "proxies": _field("Proxy", "string", "Such as http://proxy:3128. Default: the environment's."),
+    "verify": _field(
+        "CA bundle", "string", "Path of the CA certificates to verify TLS with. Default: the system's."
+    ),
+    "allow_http": _field(
+        "Allow plain http",
+        "boolean",
+        "The token then travels unencrypted: for test servers only.",
+        default=False,
+    ),
+    "deployment": _field(
+        "Deployment", "string", "Tells this Airflow from another that runs the same DAGs on this account."
+    ),
+}
+"""The connection's extras, as JSON schemas."""
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, valid against Airflow's ``provider_info.schema.json``."""
+    dbt, dlt = "dbt Cloud", "dlt"
+    return {
+        "package-name": "airflow-provider-dbtcloud-dlt",
+        "name": "dbt Cloud and dlt",
+        "description": "Load with dlt, transform with dbt Cloud, and wait without holding a worker.",
+        "integrations": [
+            {
+                "integration-name": dbt,
+                "external-doc-url": "https://docs.getdbt.com/dbt-cloud/api-v2",
+                "tags": ["service"],
+            },
+            {"integration-name": dlt, "external-doc-url": "https://dlthub.com/docs", "tags": ["software"]},
+        ],
+        "hooks": [{"integration-name": dbt, "python-modules": [f"{PACKAGE}.hooks.dbt_cloud"]}],
+        "operators": [
+            {"integration-name": dbt, "python-modules": [f"{PACKAGE}.operators.dbt_cloud"]},
+            {"integration-name": dlt, "python-modules": [f"{PACKAGE}.operators.dlt"]},
+        ],
+        "sensors": [{"integration-name": dbt, "python-modules": [f"{PACKAGE}.sensors.dbt_cloud"]}],
+        "triggers": [{"integration-name": dbt, "python-modules": [f"{PACKAGE}.triggers.dbt_cloud"]}],
+        "connection-types": [
+            {
+                "connection-type": "dbt_cloud_dlt",
+                "hook-class-name": f"{PACKAGE}.hooks.dbt_cloud.DbtCloudHook",
+                "hook-name": "dbt Cloud (dlt)",
+                "ui-field-behaviour": CONNECTION_FORM,
+                "conn-fields": CONNECTION_FIELDS,
+            }
+        ],
+        "extra-links": [f"{PACKAGE}.links.dbt_cloud.DbtCloudRunLink"],
+        "task-decorators": [{"name": "dlt_load", "class-name": f"{PACKAGE}.decorators.dlt.dlt_load_task"}],
+    }

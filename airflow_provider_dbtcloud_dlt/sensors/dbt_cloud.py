@@ -1,0 +1,186 @@
+"""The sensor that waits for a dbt Cloud run which something else started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id, seconds
+from airflow_provider_dbtcloud_dlt.client import (
+    DbtCloudError,
+    InvalidCredentialsException,
+    InvalidRequestError,
+    PermissionDeniedError,
+    Run,
+    RunStatus,
+)
+from airflow_provider_dbtcloud_dlt.client.failure import report_failure
+from airflow_provider_dbtcloud_dlt.client.waiting import Wait
+from airflow_provider_dbtcloud_dlt.compat import AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
+from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_URL, DbtCloudRunLink
+from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
+from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class DbtCloudJobRunSensor(BaseSensorOperator):
+    """Waits for the end of a dbt Cloud run that something else started; never cancels it.
+
+    It succeeds when the run succeeds; a run that fails or is cancelled fails the task, with the failing step
+    and the end of its log in the task's log. With `soft_fail` the task is skipped instead.
+
+    Args:
+        dbt_cloud_conn_id: the Airflow connection.
+        run_id: the run; default: the connection's default run.
+        account_id: instead of the connection's account.
+        deferrable: wait in the triggerer; if not, the wait holds the worker (or, with
+            ``mode="reschedule"``, takes one again at every look).
+        poke_interval: seconds between two looks at the run. One request serves up to 100 waiting runs.
+        outage_tolerance: seconds for which an API that does not answer is outlived; default: the
+            connection's, else 30 minutes.
+        hook_params: further arguments of `DbtCloudHook`.
+        **kwargs: of `BaseSensorOperator`: ``timeout`` (seconds, default 7 days; ends without a retry),
+            ``soft_fail``, ``mode`` …
+
+    Returns:
+        The run's id (the XCom ``return_value``).
+
+    Raises:
+        DbtCloudJobRunException: the run failed or was cancelled, or nothing could be learnt of it.
+        AirflowSensorTimeout: the run did not end in time.
+    """
+
+    template_fields: Sequence[str] = ("dbt_cloud_conn_id", "run_id", "account_id")
+    ui_color = "#ffb59e"
+    operator_extra_links = (DbtCloudRunLink(),)
+
+    def __init__(
+        self,
+        *,
+        dbt_cloud_conn_id: str = DbtCloudHook.default_conn_name,
+        run_id: int | str | None = None,
+        account_id: int | str | None = None,
+        deferrable: bool = True,
+        poke_interval: timedelta | float = 10,
+        outage_tolerance: float | timedelta | None = None,
+        hook_params: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=seconds("poke_interval", poke_interval), **kwargs)
+        self.dbt_cloud_conn_id = dbt_cloud_conn_id
+        self.run_id = run_id
+        self.account_id = account_id
+        self.deferrable = deferrable
+        self.outage_tolerance = (
+            None if outage_tolerance is None else seconds("outage_tolerance", outage_tolerance)
+        )
+        self.hook_params = dict(hook_params or {})
+        self._run_id_given = run_id is not None
+        check_id_argument("run_id", run_id)
+        check_id_argument("account_id", account_id)
+
+    @cached_property
+    def hook(self) -> DbtCloudHook:
+        """The hook of `dbt_cloud_conn_id` and `account_id`."""
+        return DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params)
+
+    @cached_property
+    def _wait(self) -> Wait:
+        return Wait(self._find_run(), outage_tolerance=self._outage_tolerance)
+
+    def execute(self, context: Context) -> Any:
+        """Look once, then wait: in the triggerer, or here."""
+        if not self.deferrable:
+            return super().execute(context)
+        if not (done := self.poke(context)):
+            now = time.time()
+            limit = self.execution_timeout
+            self._defer(now + self.timeout, None if limit is None else now + limit.total_seconds())
+        return done.xcom_value
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look at the run; passing failures of the API are outlived."""
+        run_id = self._wait.run_id
+        try:
+            run = self.hook.get_conn().get_run(run_id)
+        except (InvalidCredentialsException, PermissionDeniedError) as error:
+            self._fail(str(error))
+        except DbtCloudError as error:
+            ending = self._wait.failed(error, time.time())
+            if ending is not None:
+                self._fail(ending.message)
+            self.log.warning("Job run %s could not be read: waiting on. %s", run_id, error)
+            return PokeReturnValue(is_done=False)
+        self._wait.answered(run, time.time())
+        context["ti"].xcom_push(key=JOB_RUN_URL, value=run.href)
+        return PokeReturnValue(run.is_terminal, self._result(run) if run.is_terminal else None)
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        end_time: float | None = None,
+        execution_deadline: float | None = None,
+    ) -> int:
+        """Go on after the wait: read the run again, and believe that rather than the event."""
+        ended = RunEvent.read(event)
+        self.run_id = ended.run_id
+        run = ended.read_run(self.hook.get_conn())
+        if run is not None and run.is_terminal:
+            return self._result(run)
+        if run is not None and ended.status == "timeout":
+            if execution_deadline is None or (end_time or 0.0) <= execution_deadline:
+                raise AirflowSensorTimeout(ended.message)
+            self._fail(ended.message)
+        self._defer(end_time or time.time() + self.timeout, execution_deadline)
+        raise AssertionError("defer() does not return")  # pragma: no cover
+
+    def _find_run(self) -> int:
+        if self._run_id_given:
+            return rendered_id("run_id", self.run_id)
+        default = self.hook.settings.defaults.get("run_id")
+        if default is None:
+            raise InvalidRequestError(
+                f"Task {self.task_id!r} names no run: give run_id, such as the output of the task that "
+                f"starts it, or put a run_id into the extra of {self.hook.settings.origin}."
+            )
+        return rendered_id("run_id", default)
+
+    @property
+    def _outage_tolerance(self) -> float:
+        return self.outage_tolerance or self.hook.settings.outage_tolerance
+
+    def _defer(self, end_time: float, execution_deadline: float | None) -> None:
+        self.defer(
+            trigger=DbtCloudRunJobTrigger(
+                conn_id=self.dbt_cloud_conn_id,
+                run_id=rendered_id("run_id", self.run_id or self._find_run()),
+                end_time=end_time,
+                poll_interval=self.poke_interval,
+                account_id=rendered_id("account_id", self.account_id) if self.account_id else None,
+                hook_params=self.hook_params,
+                execution_deadline=execution_deadline,
+                outage_tolerance=self._outage_tolerance,
+            ),
+            method_name="execute_complete",
+            kwargs={"end_time": end_time, "execution_deadline": execution_deadline},
+        )
+
+    def _result(self, run: Run) -> int:
+        if run.status is not RunStatus.SUCCESS:
+            self._fail(report_failure(self.hook.get_conn(), run, self.log))
+        self.log.info("Job run %s has completed successfully in %s.", run.id, run.duration)
+        return run.id
+
+    def _fail(self, message: str) -> NoReturn:
+        if self.soft_fail or self.never_fail:
+            raise AirflowSkipException(message)
+        raise DbtCloudJobRunException(message)
