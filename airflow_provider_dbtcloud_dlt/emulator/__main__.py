@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from airflow_provider_dbtcloud_dlt.emulator import payloads
 from airflow_provider_dbtcloud_dlt.emulator.api import create_app
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
-from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status
+from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StoreInUseError
 from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 
 COLORS = {Status.SUCCESS: "green", Status.ERROR: "red", Status.CANCELLED: "yellow"}
@@ -31,7 +32,9 @@ def _parser() -> argparse.ArgumentParser:
         ),
         epilog=f"the configuration file:\n\n{configuration.__doc__}",
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="what to serve (YAML, see below)")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="what to serve (YAML; see below)"
+    )
     parser.add_argument(
         "--state",
         type=Path,
@@ -44,9 +47,14 @@ def _parser() -> argparse.ArgumentParser:
         default="127.0.0.1",
         help="where to listen (default: %(default)s, this machine only; run pages need no token)",
     )
-    parser.add_argument("--port", type=int, default=8580, help="which port; 0 takes a free one (default: %(default)s)")
     parser.add_argument(
-        "--port-file", type=Path, metavar="FILE", help="write the port into this file as soon as it can be used"
+        "--port", type=int, default=8580, help="which port; 0 takes a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port-file",
+        type=Path,
+        metavar="FILE",
+        help="write the port into this file as soon as it can be used",
     )
     parser.add_argument(
         "--public-url",
@@ -85,7 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = escape(names.get(run.job_id, str(run.job_id)))
         console.print(f"run {run.id}  {job}  [{color}]{status}[/]  {took}  {page}{message}")
 
-    engine = Engine(config, options.state, on_finished=tell)
+    try:
+        engine = Engine(config, options.state, on_finished=tell)
+    except StoreInUseError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    # The server passes the signal that ended it on when it is done.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: sys.exit(0))
     try:
         server = Server(Wire(create_app(engine, options.public_url)), options.host, options.port)
         address = address or server.url

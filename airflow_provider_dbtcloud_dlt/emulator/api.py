@@ -3,6 +3,7 @@
 The paths are those of https://docs.getdbt.com/dbt-cloud/api-v2.
 """
 
+import operator
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -12,7 +13,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from airflow_provider_dbtcloud_dlt.emulator import pages, payloads, queries
-from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, NotFoundError, RefusedError
+from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
+from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.store import step_key
 
 INVALID = "The request was invalid. Please double check the provided data and try again."
 NOT_FOUND = "The requested resource was not found"
@@ -32,7 +35,7 @@ def create_app(engine: Engine, public_url: str | None = None) -> FastAPI:
 
     Args:
         engine: What it serves.
-        public_url: Where browsers reach it, for the `href` of runs; whatever the request was sent to if left out.
+        public_url: Where browsers reach it, for the `href` of runs; what the request was sent to if left out.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.engine = engine
@@ -132,7 +135,9 @@ async def _body(request: Request) -> bytes:
 
 
 @router.post("/{account_id:int}/jobs/{job_id:int}/run/")
-def trigger_job(job_id: int, body: Annotated[bytes, Depends(_body)], engine: EngineOf, base_url: BaseUrl) -> Response:
+def trigger_job(
+    job_id: int, body: Annotated[bytes, Depends(_body)], engine: EngineOf, base_url: BaseUrl
+) -> Response:
     """Start a run of a job."""
     engine.job(job_id)
     given = queries.TriggerBody.from_json(body).model_dump(exclude_unset=True)
@@ -171,9 +176,10 @@ def cancel_run(run_id: int, engine: EngineOf, base_url: BaseUrl) -> Response:
 def get_failure(run_id: int, request: Request, engine: EngineOf) -> Response:
     """Tell which step of a run failed and which were skipped."""
     queries.parse(queries.Query, request.query_params)
-    failed, skipped = engine.failure(engine.run(run_id))
-    if not failed.index:
-        raise RefusedError("run", "The run did not fail.")
+    failure = engine.history.failure(engine.run(run_id))
+    if failure is None:
+        raise RefusedError("retry_not_supported_reason", "RETRY_NOT_FAILED_RUN")
+    failed, skipped = failure
     return envelope({"failed_step": failed.name, "skipped_steps": [one.name for one in skipped]})
 
 
@@ -187,14 +193,14 @@ def retry_run(run_id: int, engine: EngineOf, base_url: BaseUrl) -> Response:
 def list_artifacts(run_id: int, request: Request, engine: EngineOf) -> Response:
     """List the paths of a run's artifacts; null if there are none."""
     query = queries.parse(queries.ArtifactQuery, request.query_params)
-    return envelope(engine.artifacts(engine.run(run_id), query.step) or None)
+    return envelope(engine.history.artifacts(engine.run(run_id), query.step) or None)
 
 
 @router.get("/{account_id:int}/runs/{run_id:int}/artifacts/{path:path}")
 def get_artifact(run_id: int, path: str, request: Request, engine: EngineOf) -> Response:
     """Return an artifact's content as it is."""
     query = queries.parse(queries.ArtifactQuery, request.query_params)
-    content = engine.artifact(engine.run(run_id), path.rstrip("/"), query.step)
+    content = engine.history.artifact(engine.run(run_id), path.rstrip("/"), query.step)
     kind = "application/json" if path.rstrip("/").endswith(".json") else "application/octet-stream"
     return Response(content, media_type=kind)
 
@@ -203,7 +209,9 @@ def get_artifact(run_id: int, path: str, request: Request, engine: EngineOf) -> 
 def get_step(account_id: int, step_id: int, request: Request, engine: EngineOf) -> Response:
     """Return a step with its logs."""
     full = "debug_logs" in queries.related(queries.parse(queries.Query, request.query_params))
-    return envelope(payloads.step(engine.step(step_id), engine, account_id, full_debug_logs=full))
+    run_id, index = step_key(step_id)
+    record = engine.history.step(engine.run(run_id), index)
+    return envelope(payloads.step(record, engine, account_id, full_debug_logs=full))
 
 
 def _started(engine: Engine, base_url: str, start: Callable[[], Any]) -> Response:
@@ -232,25 +240,27 @@ def _select(shown: Sequence[payloads.Json], query: queries.ListQuery) -> Respons
     return _page(chosen[query.offset : query.offset + query.limit], query, len(chosen))
 
 
+_CONDITIONS: dict[str, Callable[[Any, Any], bool]] = {
+    "": operator.eq,
+    "gt": operator.gt,
+    "in": lambda value, wanted: value in wanted,
+    "icontains": lambda value, wanted: wanted.lower() in value.lower(),
+}
+
+
 def _matches(one: Mapping[str, Any], query: queries.ListQuery) -> bool:
     """Whether an object passes every filter that was given; what it has no field for does not count."""
     given = query.filters()
     for name in ("limit", "offset"):
         given.pop(name, None)
     for name, wanted in given.items():
-        field, _, operator = name.partition("__")
+        field, _, condition = name.partition("__")
         if field == "state":
             if wanted in ("2", "deleted"):
                 return False
             continue
-        value = one.get("id" if field == "pk" else field)
-        passes = {
-            "": lambda value=value, wanted=wanted: value == wanted,
-            "in": lambda value=value, wanted=wanted: value in wanted,
-            "gt": lambda value=value, wanted=wanted: value > wanted,
-            "icontains": lambda value=value, wanted=wanted: wanted.lower() in value.lower(),
-        }
-        if value is not None and not passes[operator]():
+        field = "id" if field == "pk" else field
+        if field in one and (one[field] is None or not _CONDITIONS[condition](one[field], wanted)):
             return False
     return True
 
@@ -297,4 +307,6 @@ def _refused(_: Request, error: Exception) -> Response:
 
 
 def _invalid(_: Request, error: Exception) -> Response:
-    return envelope(error.data if isinstance(error, queries.InvalidRequestError) else str(error), 400, INVALID)
+    return envelope(
+        error.data if isinstance(error, queries.InvalidRequestError) else str(error), 400, INVALID
+    )

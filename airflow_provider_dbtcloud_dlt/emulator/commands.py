@@ -4,16 +4,18 @@ See https://docs.getdbt.com/docs/deploy/job-commands for the vendor's list.
 """
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # What makes sense in a job. `init` and `docs serve` would wait for a person, `clean` would delete from the
 # project that other runs are reading.
 ALLOWED = frozenset(
-    "build clone compile debug deps docs list ls parse retry run run-operation seed show snapshot source test".split()
+    ("build", "clone", "compile", "debug", "deps", "docs", "list", "ls", "parse", "retry", "run")
+    + ("run-operation", "seed", "show", "snapshot", "source", "test")
 )
 
 # What `dbt retry` can take up again (https://docs.getdbt.com/reference/commands/retry).
-RETRYABLE = frozenset("build clone compile docs retry run run-operation seed snapshot test".split())
+RETRYABLE = ALLOWED - {"debug", "deps", "list", "ls", "parse", "show", "source"}
 
 
 class CommandError(ValueError):
@@ -37,10 +39,10 @@ def words(command: str) -> list[str]:
     except ValueError as error:
         raise CommandError(f"The step {command!r} cannot be split into words: {error}.") from error
     if not parts or parts[0] != "dbt":
-        raise CommandError(f"The step {command!r} does not start with 'dbt': only dbt commands are run, no shell.")
+        raise CommandError(f"The step {command!r} does not start with 'dbt': only dbt is run, and no shell.")
     if subcommand(parts) is None:
         allowed = ", ".join(sorted(ALLOWED))
-        raise CommandError(f"The step {command!r} has no dbt command that a job can run. Known are: {allowed}.")
+        raise CommandError(f"The step {command!r} has no dbt command that a job can run: {allowed}.")
     if parts[1:3] == ["docs", "serve"]:
         raise CommandError(f"The step {command!r} would never end.")
     return parts
@@ -49,6 +51,11 @@ def words(command: str) -> list[str]:
 def subcommand(parts: list[str]) -> str | None:
     """Return dbt's command among the words of a step: global options may precede it."""
     return next((word for word in parts[1:] if word in ALLOWED), None)
+
+
+def is_retryable(command: str) -> bool:
+    """Whether `dbt retry` can take up a step with this command after it failed."""
+    return subcommand(words(command)) in RETRYABLE
 
 
 @dataclass(frozen=True)
@@ -76,3 +83,23 @@ def step(command: str, *, optional: bool = False, retries: tuple[int, int] | Non
 def preparation(connection: str) -> list[Step]:
     """Return the steps that precede every run's dbt commands."""
     return [Step("Clone git repository"), Step(f"Create profile from connection {connection}")]
+
+
+def plan(job_steps: Iterable[str], *, generate_sources: bool, generate_docs: bool) -> list[Step]:
+    """Return the steps that run a job's dbt commands.
+
+    Args:
+        job_steps: The commands.
+        generate_sources: Check the freshness of sources first.
+        generate_docs: Make the documentation at the end.
+
+    Raises:
+        CommandError: If one of the commands is none that a job may run.
+    """
+    steps = []
+    for command in job_steps:
+        words(command)
+        steps.append(step(command))
+    before = [step("dbt source freshness", optional=True)] if generate_sources else []
+    after = [step("dbt docs generate", optional=True)] if generate_docs else []
+    return [*before, *steps, *after]

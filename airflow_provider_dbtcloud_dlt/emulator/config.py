@@ -242,7 +242,9 @@ def _job(id_: int, entry: _Job, environments: list[Environment]) -> Job:
 
 def _token(account: _Account) -> str:
     if (account.token is None) == (account.token_env is None):
-        raise ConfigError("account: give either `token` or `token_env` (the name of a variable that holds it).")
+        raise ConfigError(
+            "account: give either `token` or `token_env` (the name of a variable that holds it)."
+        )
     token = account.token if account.token_env is None else os.environ.get(account.token_env)
     if not token:
         raise ConfigError(f"account: the token is empty ({account.token_env or 'token'} has no value).")
@@ -308,5 +310,7 @@ def example() -> dict[str, Any]:
         "account": {"id": 1, "name": "Local", "token": "emulator-token", "run_slots": 100},
         "projects": [{"id": 10, "name": "Analytics"}],
         "environments": [{"id": 100, "name": "Production"}],
-        "jobs": [{"id": 1000, "name": "Nightly build", "steps": ["dbt build"], "script": {"concurrent": True}}],
+        "jobs": [
+            {"id": 1000, "name": "Nightly build", "steps": ["dbt build"], "script": {"concurrent": True}}
+        ],
     }

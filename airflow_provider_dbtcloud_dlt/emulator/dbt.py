@@ -1,8 +1,8 @@
 """A run's steps with real dbt-core, each in a subprocess of its own.
 
-Where dbt finds project, profile, target folder and log folder is told by environment variables, which every dbt
-command honours, whereas not every command takes the options. The profile is a copy of the user's with the run's
-target, schema and threads in it. The project's folder is only read (`dbt deps` aside).
+Where dbt finds project, profile, target folder and log folder is told by environment variables, which every
+dbt command honours, whereas not every command takes the options. The profile is a copy of the user's with the
+run's target, schema and threads in it. The project's folder is only read (`dbt deps` aside).
 """
 
 import contextlib
@@ -88,7 +88,7 @@ def timed_out(seconds: int) -> Result:
     return Result(Status.CANCELLED, f"Cancelled by timeout: the run took longer than {seconds} seconds.")
 
 
-class StepFailed(Exception):
+class StepFailedError(Exception):
     """A step that prepares the run failed; the message goes into its log."""
 
 
@@ -103,8 +103,8 @@ class Execution:
         plan: The steps.
         files: Where the run keeps its files.
         results_of: Where the files of another run are, for ``dbt retry``.
-        progress: Told about each step's state.
         clock: What the run's time-out is measured with.
+        progress: Told about each step's state.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class Execution:
         settings: Settings,
         files: Files,
         results_of: Callable[[int], Files],
-        progress: Progress,
         clock: Clock,
+        progress: Progress,
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -157,7 +157,7 @@ class Execution:
         if step.command is None:
             try:
                 log.write_text(self._prepare(index), encoding="utf-8")
-            except StepFailed as error:
+            except StepFailedError as error:
                 log.write_text(f"{error}\n", encoding="utf-8")
                 return Status.ERROR
             return Status.SUCCESS
@@ -245,18 +245,20 @@ def write_profile(settings: Settings, folder: Path) -> str:
         What to say about it in the step's log.
 
     Raises:
-        StepFailed: If the user's files do not allow it; the message says what to do.
+        StepFailedError: If the user's files do not allow it; the message says what to do.
     """
     name = _yaml(settings.project_dir / "dbt_project.yml").get("profile")
     source = settings.profiles_dir / "profiles.yml"
-    profile = _yaml(source).get(name)
+    profile = _yaml(source).get(str(name))
     if not isinstance(profile, dict) or not isinstance(profile.get("outputs"), dict):
-        raise StepFailed(f"{source} has no profile {name!r}, which dbt_project.yml asks for.")
+        raise StepFailedError(f"{source} has no profile {name!r}, which dbt_project.yml asks for.")
     outputs: dict[str, Any] = profile["outputs"]
     if settings.target is not None:
         if settings.target not in outputs:
             known = ", ".join(outputs)
-            raise StepFailed(f"The profile {name!r} in {source} has no target {settings.target!r}; it has: {known}.")
+            raise StepFailedError(
+                f"The profile {name!r} in {source} has no target {settings.target!r}; it has: {known}."
+            )
         profile["target"] = settings.target
     for output in outputs.values():
         if settings.schema is not None:
@@ -273,17 +275,17 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise StepFailed(f"{path} cannot be read: {error.strerror}.") from error
+        raise StepFailedError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
-        raise StepFailed(f"{path} is not YAML: {error}") from error
+        raise StepFailedError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise StepFailed(f"{path} is not a mapping.")
+        raise StepFailedError(f"{path} is not a mapping.")
     return content
 
 
 def connection_type(project_dir: Path, profiles_dir: Path) -> str:
     """Return what the profile connects to, such as `duckdb`, for the name of the second step."""
-    with contextlib.suppress(StepFailed, AttributeError, KeyError, TypeError):
+    with contextlib.suppress(StepFailedError, AttributeError, KeyError, TypeError):
         profile = _yaml(profiles_dir / "profiles.yml")[_yaml(project_dir / "dbt_project.yml")["profile"]]
         return str(next(iter(profile["outputs"].values()))["type"])
     return "of the profile"

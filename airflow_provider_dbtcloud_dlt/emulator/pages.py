@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from airflow_provider_dbtcloud_dlt.emulator import payloads
-from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
+from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
 from airflow_provider_dbtcloud_dlt.emulator.store import Selection
 
 RUNS_SHOWN = 100
@@ -48,7 +49,7 @@ def run(account_id: int, project_id: int, run_id: int, request: Request) -> Resp
         raise NotFoundError(f"There is no run {run_id} in project {project_id}.")
     shown = payloads.run(record, engine, "", {"trigger", "run_steps"})
     names = {job.id: job.name for job in engine.config.jobs}
-    return _page("run.html", run=shown, names=names, artifacts=engine.artifacts(record))
+    return _page("run.html", run=shown, names=names, artifacts=engine.history.artifacts(record))
 
 
 def not_found() -> Response:

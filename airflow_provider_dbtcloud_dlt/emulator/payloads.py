@@ -1,7 +1,7 @@
 """Records → what the API shows. Pure but for asking the engine for a run's related objects.
 
-The API writes times in three ways: with a space (runs, steps), with a T and an offset (jobs and other objects), with a
-T and a Z (the job inside a run).
+The API writes times in three ways: with a space (runs, steps), with a T and an offset (jobs and other
+objects), with a T and a Z (the job inside a run).
 """
 
 from collections.abc import Collection
@@ -192,8 +192,16 @@ def job(one: Job, account_id: int, *, inside_run: bool = False) -> Json:
         "deferring_environment_id": None,
         "lifecycle_webhooks": False,
         "lifecycle_webhooks_url": None,
-        "triggers": {"github_webhook": False, "git_provider_webhook": False, "schedule": False, "on_merge": None},
-        "settings": {"threads": one.environment.threads or 4, "target_name": one.environment.target or "default"},
+        "triggers": {
+            "github_webhook": False,
+            "git_provider_webhook": False,
+            "schedule": False,
+            "on_merge": None,
+        },
+        "settings": {
+            "threads": one.environment.threads or 4,
+            "target_name": one.environment.target or "default",
+        },
         "schedule": {"cron": "0 * * * *", "date": "every_day", "time": "every_hour"},
         "is_deferrable": False,
         "job_type": "other",
@@ -227,7 +235,7 @@ def step(record: StepRecord, engine: Engine, account_id: int, *, full_debug_logs
     """
     now = engine.clock.now()
     took = 0 if record.started_at is None else (record.finished_at or now) - record.started_at
-    debug_log = engine.debug_log(record)
+    debug_log = engine.history.debug_log(record)
     tail = "".join(debug_log.splitlines(keepends=True)[-DEBUG_LOG_LINES:])
     colors = {Status.SUCCESS: "green", Status.ERROR: "red", Status.RUNNING: "blue"}
     return {
@@ -271,7 +279,7 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
     end = one.finished_at or now
     queued = (one.dequeued_at or end) - one.created_at
     running = 0 if one.started_at is None else end - one.started_at
-    refusal = engine.retry_refusal(one)
+    refusal = engine.history.retry_refusal(one)
     shown: Json = {
         "id": one.id,
         "trigger_id": one.trigger_id,
@@ -329,13 +337,17 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
     }
     if "trigger" in include:
         shown["trigger"] = trigger(one)
-    if "job" in include:
-        shown["job"] = job(engine.job(one.job_id), account_id, inside_run=True)
-    if "environment" in include:
-        shown["environment"] = environment(engine.job(one.job_id).environment, account_id)
+    # A job that was taken out of the configuration leaves runs behind.
+    made_by = next((known for known in engine.config.jobs if known.id == one.job_id), None)
+    if "job" in include and made_by is not None:
+        shown["job"] = job(made_by, account_id, inside_run=True)
+    if "environment" in include and made_by is not None:
+        shown["environment"] = environment(made_by.environment, account_id)
     if "run_steps" in include:
         full = "debug_logs" in include
-        shown["run_steps"] = [step(record, engine, account_id, full_debug_logs=full) for record in engine.steps(one)]
+        shown["run_steps"] = [
+            step(record, engine, account_id, full_debug_logs=full) for record in engine.history.steps(one)
+        ]
     if "run_retries" in include:
         shown["run_retries"] = [run(other, engine, base_url) for other in engine.retries_of(one.id)]
     if "repository" in include:

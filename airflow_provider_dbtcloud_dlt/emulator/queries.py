@@ -1,7 +1,7 @@
 """What the API accepts: query parameters and the body of a trigger, with its way of refusing others.
 
-dbt Cloud checks requests against JSON schemas: an unknown name is told as a string, an ill-typed value as an object
-that names the field. Arrays are one parameter that holds a JSON array.
+dbt Cloud checks requests against JSON schemas: an unknown name is told as a string, an ill-typed value as an
+object that names the field. Arrays are one parameter that holds a JSON array.
 """
 
 import json
@@ -25,9 +25,16 @@ class InvalidRequestError(ValueError):
         self.data = data
 
 
+def _json(text: str | bytes) -> object:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def _json_array(value: object) -> object:
     if isinstance(value, str):
-        value = json.loads(value)
+        value = _json(value)
     if not isinstance(value, list):
         raise ValueError("not a JSON array")
     return value
@@ -138,7 +145,9 @@ class RunQuery(ListQuery):
         conditions: list[str] = []
         values: list[object] = []
         columns = {"pk": "id", "job_definition_id": "job_id"}
-        given = self.model_dump(exclude_none=True, exclude={"include_related", "limit", "offset", "order_by", "state"})
+        given = self.model_dump(
+            exclude_none=True, exclude={"include_related", "limit", "offset", "order_by", "state"}
+        )
         for name, value in given.items():
             field, _, operator = name.partition("__")
             column = columns.get(field, field)
@@ -193,7 +202,7 @@ class TriggerBody(BaseModel):
             InvalidRequestError: If it is not what the API accepts.
         """
         try:
-            content = json.loads(body or b"{}")
+            content = _json(body or b"{}")
         except ValueError:
             raise InvalidRequestError("The body is not JSON.") from None
         return _checked(cls, content)
@@ -241,7 +250,9 @@ def _checked(model: type[_ModelT], content: object) -> _ModelT:
     unknown = [repr(problem["loc"][0]) for problem in problems if problem["type"] == "extra_forbidden"]
     if unknown:
         verb = "was" if len(unknown) == 1 else "were"
-        raise InvalidRequestError(f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)")
+        raise InvalidRequestError(
+            f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)"
+        )
     if not all(problem["loc"] for problem in problems):
         raise InvalidRequestError(f"{content!r} is not of type 'object'")
     raise InvalidRequestError(_by_field(problems))

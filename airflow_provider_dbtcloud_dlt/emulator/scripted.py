@@ -3,8 +3,11 @@
 What such a run looks like at any moment follows from the times in its record, so that thousands cost nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import ConfigDict
 
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND
 from airflow_provider_dbtcloud_dlt.emulator.commands import Step
@@ -27,10 +30,12 @@ class Script:
         outcome: How it ends.
         starting_seconds: How long it is starting (status 2) before that.
         concurrent: It neither waits for a run slot nor for another run of its job.
-        steps: `(name, outcome, log)` instead of the job's own steps; the steps that prepare a run come on top.
+        steps: `(name, outcome, log)` instead of the job's own steps, after those that prepare a run.
         artifacts: Path → text of the files that the run leaves behind.
         message: The run's `status_message` at the end.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     seconds: float = 0.0
     outcome: Outcome = "success"
@@ -39,6 +44,12 @@ class Script:
     steps: tuple[tuple[str, Outcome, str], ...] = ()
     artifacts: dict[str, str] = field(default_factory=dict)
     message: str | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Return the script that was stored in a run's record."""
+        told = tuple((name, outcome, logs) for name, outcome, logs in values["steps"])
+        return cls(**{**values, "steps": told})
 
     def __post_init__(self) -> None:
         if self.seconds < 0 or self.starting_seconds < 0:
@@ -70,12 +81,16 @@ def steps(run: Run, script: Script, plan: list[Step], now: int) -> list[StepReco
     share = script.seconds * SECOND / max(len(told), 1)
     records = []
     halted = False
-    for index, (name, outcome, logs) in enumerate([*((p.name, "success", "") for p in prepared), *told], start=1):
+    for index, (name, outcome, logs) in enumerate(
+        [*((p.name, "success", "") for p in prepared), *told], start=1
+    ):
         place = max(index - len(prepared) - 1, 0)
         begins = ends = None
         if run.started_at is not None:
             begins = run.started_at + round(place * share)
-            ends = run.started_at + round((index - len(prepared)) * share) if index > len(prepared) else begins
+            ends = (
+                run.started_at + round((index - len(prepared)) * share) if index > len(prepared) else begins
+            )
         until = min(now, run.finished_at if run.finished_at is not None else now)
         record = StepRecord(run.id, index, name, commands.get(name), Status.QUEUED, logs="")
         if halted or begins is None or ends is None or begins > until:

@@ -43,9 +43,16 @@ class Server:
         # From here on clients can connect: they wait in the socket's queue until the server takes them.
         self._socket.listen(128)
         self._host = f"[{host}]" if ":" in host else host
-        settings: dict[str, Any] = {"http": _Protocol, "ws": "none", "log_level": "warning", "access_log": False}
+        settings: dict[str, Any] = {
+            "http": _Protocol,
+            "ws": "none",
+            "log_level": "warning",
+            "access_log": False,
+        }
         self._uvicorn = uvicorn.Server(
-            uvicorn.Config(wire, lifespan="off", timeout_graceful_shutdown=2, timeout_keep_alive=60, **settings)
+            uvicorn.Config(
+                wire, lifespan="off", timeout_graceful_shutdown=2, timeout_keep_alive=60, **settings
+            )
         )
         self._thread: threading.Thread | None = None
 

@@ -7,13 +7,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-# As large as dbt Cloud's own: a client that squeezes them into 32 bits shall notice. Runs and triggers count from
-# different numbers, so that a client that mixes them up notices as well.
+# As large as dbt Cloud's own: a client that squeezes them into 32 bits shall notice. Runs and triggers count
+# from different numbers, so that a client that mixes them up notices as well.
 FIRST_RUN_ID = 70_403_110_000_000
 FIRST_TRIGGER_ID = 70_471_820_000_000
 
@@ -72,6 +72,11 @@ class Run:
         """The id of the trigger, which every run has one of."""
         return self.id - FIRST_RUN_ID + FIRST_TRIGGER_ID
 
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether it neither waits for others nor makes others wait."""
+        return self.script is not None and bool(self.script["concurrent"])
+
 
 @dataclass
 class StepRecord:
@@ -106,7 +111,6 @@ class Selection:
     order: str = "id"
     limit: int = 100
     offset: int = 0
-    filters: dict[str, object] = field(default_factory=dict)
 
 
 _JSON = {"trigger", "plan", "script"}
@@ -120,9 +124,13 @@ _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, {", ".join(name for name in _RUN if name != "id")});
 CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status);
 CREATE INDEX IF NOT EXISTS runs_by_job ON runs (job_id, id);
-CREATE TABLE IF NOT EXISTS steps (run_id INTEGER, idx INTEGER, name, command, status, started_at, finished_at, logs,
-    PRIMARY KEY (run_id, idx)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS steps (run_id INTEGER, idx INTEGER, name, command, status, started_at, finished_at,
+    logs, PRIMARY KEY (run_id, idx)) WITHOUT ROWID;
 """
+
+
+class StoreInUseError(RuntimeError):
+    """Another emulator has the same state folder."""
 
 
 class Store:
@@ -130,16 +138,25 @@ class Store:
 
     Args:
         path: The database's file, made if need be.
+
+    Raises:
+        StoreInUseError: If another process uses it.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=0.5, check_same_thread=False, isolation_level=None)
         self._db.row_factory = sqlite3.Row
-        # A write-ahead log survives the death of the process without a disk flush for every transaction.
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(_SCHEMA)
+        try:
+            # One emulator a folder: the queue of the other would not know of this one's runs.
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            # A write-ahead log survives the death of the process without a disk flush for every transaction.
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            self._db.close()
+            raise StoreInUseError(f"{path.parent} is used by another emulator ({error}).") from error
 
     def close(self) -> None:
         """Close the database."""
@@ -177,6 +194,8 @@ class Store:
 
     def run(self, run_id: int) -> Run | None:
         """Return a run, or None if there is none with that id."""
+        if run_id >= 2**63:
+            return None
         row = self._db.execute("SELECT * FROM runs WHERE id = ?", [run_id]).fetchone()
         return None if row is None else _run(row)
 
@@ -185,10 +204,10 @@ class Store:
         rows = self._db.execute("SELECT * FROM runs WHERE status < ? ORDER BY id", [Status.SUCCESS])
         return [_run(row) for row in rows]
 
-    def latest_of(self, job_id: int) -> Run | None:
-        """Return a job's newest run."""
-        row = self._db.execute("SELECT * FROM runs WHERE job_id = ? ORDER BY id DESC LIMIT 1", [job_id]).fetchone()
-        return None if row is None else _run(row)
+    def latest_id_of(self, job_id: int) -> int | None:
+        """Return the id of a job's newest run, if it has any."""
+        (latest,) = self._db.execute("SELECT max(id) FROM runs WHERE job_id = ?", [job_id]).fetchone()
+        return None if latest is None else int(latest)
 
     def retries_of(self, run_id: int) -> list[Run]:
         """Return the runs that retried a run, oldest first."""
@@ -198,8 +217,8 @@ class Store:
     def select(self, which: Selection) -> tuple[list[Run], int]:
         """Return a page of runs, and how many there are on all pages.
 
-        Only column names that the caller's code spells out may be in its conditions and order; what a user sent
-        goes into its values.
+        Only column names that the caller's code spells out may be in its conditions and order; what a user
+        sent goes into its values.
         """
         where = " AND ".join(["1", *which.conditions])
         (total,) = self._db.execute(f"SELECT count(*) FROM runs WHERE {where}", which.values).fetchone()  # noqa: S608
@@ -227,8 +246,7 @@ class Store:
 
 
 def _row(run: Run) -> list[object]:
-    values = asdict(run)
-    return [json.dumps(values[name]) if name in _JSON else values[name] for name in _RUN]
+    return [json.dumps(getattr(run, name)) if name in _JSON else getattr(run, name) for name in _RUN]
 
 
 def _run(row: sqlite3.Row) -> Run:

@@ -1,6 +1,9 @@
 """The emulator inside a test: in a thread, on a free port, there in well under a second.
 
+::
+
     from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
+
 
     def test_my_dag():
         with emulator() as emu:
@@ -104,8 +107,8 @@ class Emulator:
             starting_seconds: How long it is starting before it runs.
             concurrent: Whether it neither waits for a run slot nor for another run of its job.
             steps: `(name, outcome, log)` of its steps, such as
-                ``("Invoke dbt with `dbt build`", "error", "Database Error in model x")``; a step that ends as an error
-                makes the run an error. The job's own steps if left out.
+                ``("Invoke dbt with `dbt build`", "error", "Database Error in model x")``; a step that ends
+                as an error makes the run an error. The job's own steps if left out.
             artifacts: Path → text of the files that it leaves.
             message: Its `status_message` at the end.
         """
@@ -155,7 +158,8 @@ def emulator(
     """Run an emulator for as long as the context lasts.
 
     Args:
-        config: What to serve: the YAML file's path or its content; one account with one scripted job if left out.
+        config: What to serve: the YAML file's path or its content; one account with one scripted job if
+            left out.
         state_dir: Where the state is kept; a folder that is removed at the end if left out.
         clock: ``"virtual"`` for time that moves by `clock.advance` only.
         port: The port; a free one if left out.
