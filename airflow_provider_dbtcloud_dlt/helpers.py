@@ -13,8 +13,6 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration import configspec, known_sections, with_config
-from dlt.common.configuration.exceptions import ConfigFieldMissingException
-from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
@@ -69,9 +67,8 @@ class DBTCloudConfiguration(BaseConfiguration):
     base_api_url: str = DEFAULT_BASE_URL
 
 
-@with_config(spec=DBTCloudConfiguration, sections=(known_sections.DBT_CLOUD,))
 def run_dbt_cloud_job(
-    credentials: DBTCloudConfiguration = dlt.secrets.value,
+    credentials: DBTCloudConfiguration | None = None,
     job_id: int | str | None = None,
     data: Mapping[str, Any] | None = None,
     wait_for_outcome: bool = True,
@@ -103,23 +100,23 @@ def run_dbt_cloud_job(
         RunTimeoutError: the time is up.
         DbtCloudError: see ``client.errors`` for its other kinds.
     """
-    client = _client(credentials)
+    configuration = _resolved(credentials or dlt.secrets.value)
+    client = _client(configuration)
     body = {
-        "cause": credentials.cause,
-        "git_sha": credentials.git_sha,
-        "git_branch": credentials.git_branch,
-        "schema_override": credentials.schema_override,
+        "cause": configuration.cause,
+        "git_sha": configuration.git_sha,
+        "git_branch": configuration.git_branch,
+        "schema_override": configuration.schema_override,
         **(data or {}),
     }
-    run = client.start_run(_either("job_id", job_id, credentials.job_id), body)
+    run = client.start_run(_either("job_id", job_id, configuration.job_id), body)
     if not wait_for_outcome:
         return client.get_run_status(run.id)
     return _outcome(client, run.id, wait_seconds, timeout_seconds, cancel_on_timeout)
 
 
-@with_config(spec=DBTCloudConfiguration, sections=(known_sections.DBT_CLOUD,))
 def get_dbt_cloud_run_status(
-    credentials: DBTCloudConfiguration = dlt.secrets.value,
+    credentials: DBTCloudConfiguration | None = None,
     run_id: int | str | None = None,
     wait_for_outcome: bool = True,
     wait_seconds: float = 10,
@@ -137,8 +134,9 @@ def get_dbt_cloud_run_status(
         timeout_seconds: seconds to wait at most; default: no limit.
         cancel_on_timeout: cancel the run when the time is up.
     """
-    client = _client(credentials)
-    run = _either("run_id", run_id, credentials.run_id)
+    configuration = _resolved(credentials or dlt.secrets.value)
+    client = _client(configuration)
+    run = _either("run_id", run_id, configuration.run_id)
     if not wait_for_outcome:
         return client.get_run_status(run)
     return _outcome(client, run, wait_seconds, timeout_seconds, cancel_on_timeout)
@@ -146,20 +144,23 @@ def get_dbt_cloud_run_status(
 
 def configured() -> DBTCloudConfiguration | None:
     """What dlt's configuration says of dbt Cloud; ``None`` when it has no token."""
-    try:
-        found = resolve_configuration(DBTCloudConfiguration(), sections=(known_sections.DBT_CLOUD,))
-    except ConfigFieldMissingException:
-        return None
+    found = _resolved()
     return found if found.api_token else None
 
 
 def credentials(**values: Any) -> DBTCloudConfiguration:
     """Make a configuration of given values, with nothing looked up in dlt's configuration."""
-    made = DBTCloudConfiguration()
-    for name, value in values.items():
-        made[name] = value
+    made = DBTCloudConfiguration(**values)
     made.resolve()
     return made
+
+
+@with_config(spec=DBTCloudConfiguration, sections=(known_sections.DBT_CLOUD,))
+def _resolved(credentials: DBTCloudConfiguration = dlt.secrets.value) -> DBTCloudConfiguration:
+    """Let dlt fill in what was not given. It is all that dlt injects: an argument that bears a field's name
+    (`job_id`) would be replaced by the configuration's.
+    """
+    return credentials
 
 
 def _client(credentials: DBTCloudConfiguration) -> DBTCloudClientV2:
