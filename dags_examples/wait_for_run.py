@@ -26,9 +26,9 @@ def wait_for_run():
     wait = DbtCloudJobRunSensor(task_id="wait", run_id=start.output, poke_interval=5)
 
     @task
-    def slowest_tests(run_id: int) -> list[dict[str, Any]]:
+    def slowest_tests(dbt_run_id: int) -> list[dict[str, Any]]:
         """The three tests that took longest, from dbt's own account of the run."""
-        artifact = DbtCloudHook().get_conn().get_artifact(run_id, "run_results.json")
+        artifact = DbtCloudHook().get_conn().get_artifact(dbt_run_id, "run_results.json")
         results = json.loads(artifact)["results"]
         results.sort(key=lambda result: result["execution_time"], reverse=True)
         return [
