@@ -52,6 +52,9 @@ class _DltLoadDecoratedOperator(DecoratedOperator, DltLoadOperator):
         values = {**context, **self.op_kwargs}
         return self.python_callable(*self.op_args, **self.determine_kwargs(values))
 
+    def _check_source_args(self) -> None:
+        """The arguments are those of the call, which TaskFlow has bound to the function already."""
+
 
 def dlt_load_task(
     python_callable: Callable[..., Any] | None = None,

@@ -6,13 +6,15 @@ Airflow task does not have. Whoever reads a task's log wants the step, the table
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.schema.exceptions import DataValidationError
-from dlt.common.storages.load_package import ParsedLoadJobFileName
-from dlt.extract.exceptions import PipeException
+from dlt.extract.exceptions import PipeException, ResourceNameMissing
 from dlt.load.exceptions import LoadClientJobException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -22,6 +24,9 @@ _STEPS = {
     "normalize": "the normalize step",
     "load": "the load step",
 }
+
+
+_PARTLY = " Other jobs of this load were done before: what they wrote stays at the destination."
 
 
 class LoadError(Exception):
@@ -36,15 +41,27 @@ def explain(pipeline_name: str, error: BaseException) -> str:
         error: What was raised.
     """
     chain = list(_causes(error))
-    step = next((e.step for e in chain if isinstance(e, PipelineStepFailed)), None)
+    failed = next((e for e in chain if isinstance(e, PipelineStepFailed)), None)
+    step = failed.step if failed else None
     where = f"dlt pipeline {pipeline_name!r} failed" + (f" in {_STEPS.get(step, step)}" if step else "")
     for cause in chain:
         if isinstance(cause, SignalReceivedException):
             return f"{where}: it was stopped by signal {cause.signal_code}."
         if isinstance(cause, LoadClientJobException):
-            return f"{where}: {_failed_job(cause.job_id, cause.failed_message)}"
+            partly = failed is not None and failed.is_package_partially_loaded
+            return f"{where}: {_failed_job(cause.job_id, cause.failed_message)}" + (_PARTLY if partly else "")
         if isinstance(cause, DataValidationError):
             return f"{where}: the data break the schema contract. {_message(cause)}"
+        if isinstance(cause, ConfigFieldMissingException):
+            return f"{where}: {_missing_configuration(cause, pipeline_name)}"
+        if isinstance(cause, ResourceNameMissing):
+            return f"{where}: the rows have no table. Give the task table_name=…."
+        if isinstance(cause, UnknownDestinationModule):
+            return (
+                f"{where}: dlt knows no destination {cause.ref!r}. Name one of those listed at "
+                "https://dlthub.com/docs/dlt-ecosystem/destinations, or give yours a type in dlt's "
+                f"configuration (DESTINATION__{cause.ref.upper()}__DESTINATION_TYPE)."
+            )
     resource = next((e.pipe_name for e in chain if isinstance(e, PipeException)), None)
     if resource:
         where += f", resource {resource!r}"
@@ -77,14 +94,51 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _failed_job(job_id: str, message: str | None) -> str:
-    table = ParsedLoadJobFileName.parse(job_id).table_name
-    return f"table {table!r} could not be loaded (job {job_id}): {(message or 'no message').strip()}"
+    # A job's id is table.file.format, and dlt allows no dot in a table's name.
+    table = job_id.partition(".")[0]
+    return f"table {table!r} could not be loaded (job {job_id}): {_without_frames(message or 'no message')}"
 
 
-def _joined(sentences: Iterable[str], limit: int = 5) -> str:
-    sentences = list(sentences)
-    more = f"; and {len(sentences) - limit} more" if len(sentences) > limit else ""
-    return "; ".join(sentences[:limit]) + more
+def _without_frames(message: str) -> str:
+    """Return the exception's own lines if dlt recorded a whole traceback, which the log shows anyway."""
+    lines = message.strip().splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    if not lines or not lines[0].startswith("Traceback") or not frames:
+        return message.strip()
+    own = next((n for n in range(frames[-1] + 1, len(lines)) if not lines[n].startswith(" ")), len(lines) - 1)
+    return "\n".join(lines[own:])
+
+
+def _missing_configuration(error: ConfigFieldMissingException, pipeline_name: str) -> str:
+    """Name one place for each missing value; dlt's own message names all, some dozens of lines of them."""
+    keys = list(dict.fromkeys(_environment_keys(error.traces, f"{pipeline_name.upper()}__")))
+    if not keys:
+        return _message(error)
+    names = _joined(keys, limit=8, by=", ")
+    return (
+        f"dlt's configuration lacks {names}. Set it in the workers' environment, in secrets.toml or in the "
+        "Airflow Variable dlt_secrets_toml; A__B__C of the environment is c in the section [a.b] of TOML: "
+        "https://dlthub.com/docs/general-usage/credentials."
+    )
+
+
+def _environment_keys(traces: Mapping[str, Any], pipeline_prefix: str) -> Iterator[str]:
+    """Find the most telling environment variable for each value that dlt missed, also in nested ones."""
+    for tried in traces.values():
+        for nested in tried:
+            if hasattr(nested, "traces"):
+                yield from _environment_keys(nested.traces, pipeline_prefix)
+        keys = [t.key for t in tried if getattr(t, "provider", None) == "Environment Variables"]
+        # Those for one pipeline alone come first, and then each from the longest to the shortest.
+        general = [key for key in keys if not key.startswith(pipeline_prefix)] or keys
+        if general:
+            yield max(general, key=len)
+
+
+def _joined(parts: Iterable[str], limit: int = 5, by: str = "; ") -> str:
+    parts = list(parts)
+    more = f"{by}and {len(parts) - limit} more" if len(parts) > limit else ""
+    return by.join(parts[:limit]) + more
 
 
 def _named(error: BaseException) -> str:

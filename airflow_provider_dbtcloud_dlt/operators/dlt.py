@@ -241,12 +241,18 @@ class DltLoadOperator(BaseOperator):
 
     def _check(self) -> None:
         """Refuse what cannot be right; what a template hides is looked at when the task runs."""
-        _check_source(self.source, self.source_args)
+        _check_source(self.source)
+        self._check_source_args()
+        _check_pipeline_name(self.pipeline_name)
         _check_write_disposition(self.write_disposition)
         _check_schema_contract(self.schema_contract)
         _check_choice("refresh", self.refresh, REFRESH_MODES)
         if self.log_interval < 0:
             raise ValueError(f"log_interval is a number of seconds, not {self.log_interval!r}.")
+
+    def _check_source_args(self) -> None:
+        """Refuse arguments that the source function cannot take, where both are known."""
+        _check_source_args(self.source, self.source_args)
 
 
 def _default_pipeline_name(context: Context) -> str:
@@ -270,7 +276,7 @@ def _is_template(value: Any) -> bool:
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
-def _check_source(source: Any, arguments: Any) -> None:
+def _check_source(source: Any) -> None:
     if _built_at_parse_time(source):
         raise TypeError(
             f"source is a {type(source).__name__} that was built while the DAG file was parsed. Pass the "
@@ -287,14 +293,22 @@ def _check_source(source: Any, arguments: Any) -> None:
             f"source is a {type(source).__name__}. Pass a function that returns what is to be loaded, or "
             "'package.module:function': it is called when the task runs."
         )
-    if arguments is None or _is_template(arguments) or hasattr(arguments, "iter_references"):
+    elif inspect.iscoroutinefunction(source):
+        raise TypeError(
+            f"source {source.__name__!r} is an async function. Make it a plain one that returns what is to "
+            "be loaded; dlt's resources inside of it may be async."
+        )
+
+
+def _check_source_args(source: Any, arguments: Any) -> None:
+    if _is_template(arguments) or hasattr(arguments, "iter_references"):
         return
-    if not isinstance(arguments, Mapping):
+    if arguments is not None and not isinstance(arguments, Mapping):
         raise TypeError(f"source_args is a {type(arguments).__name__}: pass a dict of keyword arguments.")
     if inspect.isfunction(source):
         known = dict.fromkeys(_context_parameters(source))
         try:
-            inspect.signature(source).bind(**{**known, **arguments})
+            inspect.signature(source).bind(**{**known, **(arguments or {})})
         except TypeError as error:
             raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
 
@@ -307,6 +321,16 @@ def _built_at_parse_time(source: Any) -> bool:
     return isinstance(source, extract.DltSource) or (
         isinstance(source, extract.DltResource) and source.args_bound
     )
+
+
+def _check_pipeline_name(value: Any) -> None:
+    if not isinstance(value, str) or _is_template(value):
+        return
+    if not value.strip() or value.startswith(".") or re.search(r'[/\\:*?"<>|\x00-\x1f]', value):
+        raise ValueError(
+            f"pipeline_name={value!r} cannot be the name of a folder, which dlt makes of it: use letters, "
+            "digits and underscores."
+        )
 
 
 def _check_write_disposition(value: Any) -> None:

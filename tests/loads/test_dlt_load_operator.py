@@ -1,0 +1,184 @@
+"""The operator: arguments are checked when the DAG file is parsed, and used when the task runs."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import get_args
+
+import dlt
+import pytest
+from airflow.sdk import DAG
+from dlt.common.schema import typing as schema_typing
+from dlt.common.typing import TRefreshMode
+
+from airflow_provider_dbtcloud_dlt.operators import dlt as module
+from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+
+
+def orders(count=1, ds=None, params=None):
+    """A source function as users write it."""
+    return [{"id": number, "day": ds} for number in range(int(count))]
+
+
+async def unready():
+    """A source function that nobody would await."""
+
+
+@dlt.resource(name="customers")
+def customers(first):
+    """A resource that has to be called."""
+    yield {"id": first}
+
+
+@dlt.source(name="shop")
+def shop(ds=dlt.config.value):
+    """A source whose argument bears the name of a value of Airflow's context."""
+    return dlt.resource([{"id": 1, "day": ds}], name="orders")
+
+
+def _context(**values):
+    return {"ti": SimpleNamespace(dag_id="shop.daily", task_id="load"), "ds": "2013-01-01", **values}
+
+
+def _load(source=orders, **arguments):
+    return DltLoadOperator(task_id="load", source=source, **arguments)
+
+
+def test_a_callable_is_loaded(warehouse, query):
+    """The function is called with its arguments and what it asks for of the context."""
+    task = _load(source_args={"count": 2}, destination=warehouse, dataset_name="raw")
+    assert task.execute(_context(ds="first of January"))["rows"] == {"orders": 2}
+    assert query("select distinct day from raw.orders") == [("first of January",)]
+
+
+def test_a_reference_is_imported_when_the_task_runs(warehouse, tmp_path, monkeypatch):
+    """`package.module:function` names the source; the table is named after the function."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task = _load("late_source:invoices", destination=warehouse)
+    (tmp_path / "late_source.py").write_text("def invoices():\n    return [{'id': 1}]\n")
+    assert task.execute(_context())["rows"] == {"invoices": 1}
+
+
+def test_a_resource_that_was_not_called_is_a_function(warehouse):
+    """A dlt resource with arguments is passed as it is, and called when the task runs."""
+    task = _load(customers, source_args={"first": 7}, destination=warehouse)
+    assert task.execute(_context())["rows"] == {"customers": 1}
+
+
+def test_the_pipelines_default_name_is_that_of_the_task(warehouse):
+    """Two tasks have two names without anyone giving them: dlt keeps the state under it."""
+    assert _load(destination=warehouse).execute(_context())["pipeline_name"] == "shop_daily_load"
+
+
+def test_a_parameter_that_dlt_fills_in_is_left_to_dlt(warehouse, query, monkeypatch):
+    """`dlt.config.value` is the author's own default: Airflow's value of that name does not replace it."""
+    monkeypatch.setenv("SOURCES__DS", "from dlt")
+    _load(shop, destination=warehouse, dataset_name="raw").execute(_context())
+    assert query("select day from raw.orders") == [("from dlt",)]
+
+
+def test_arguments_are_templated(warehouse):
+    """Names and arguments may come from Airflow; a destination that is a function is not called for it."""
+    with DAG("shop", schedule=None):
+        task = _load(
+            source_args={"count": "{{ params.count }}"},
+            pipeline_name="shop_{{ ds_nodash }}",
+            dataset_name="{{ params.schema }}",
+            write_disposition="{{ params.how }}",
+            destination=warehouse,
+        )
+    params = {"count": 3, "schema": "raw_2013", "how": "replace"}
+    context = _context(params=params, ds_nodash="20130101")
+    task.render_template_fields(context)
+    summary = task.execute(context)
+    assert (summary["pipeline_name"], summary["dataset_name"]) == ("shop_20130101", "raw_2013")
+    assert summary["rows"] == {"orders": 3}
+
+
+def test_a_template_that_renders_to_a_wrong_value_is_refused(warehouse):
+    """What a template hid from the parser is looked at when the task runs."""
+    task = _load(write_disposition="{{ params.how }}", destination=warehouse)
+    context = _context(params={"how": "upsert"})
+    task.render_template_fields(context)
+    with pytest.raises(ValueError, match="write_disposition='upsert'"):
+        task.execute(context)
+
+
+def test_the_tasks_page_does_not_show_a_destinations_credentials():
+    """Airflow shows template fields in the task's page: of a destination only what kind it is."""
+    destination = dlt.destinations.postgres("postgresql://me:pa55word@db/shop")
+    assert repr(_load(destination=destination).destination) == "postgres"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"source": shop(ds="2013-01-01")}, "DltSource that was built while the DAG file was parsed"),
+        ({"source": customers(1)}, "DltResource that was built while the DAG file was parsed"),
+        ({"source": [{"id": 1}]}, "source is a list. Pass a function"),
+        ({"source": orders()}, "source is a list. Pass a function"),
+        ({"source": "my_sources.shop"}, "'my_sources.shop' does not name a function"),
+        ({"source": "sources/shop.py"}, "does not name a function: write 'package.module:function'"),
+        ({"source_args": ["2013"]}, "source_args is a list: pass a dict"),
+        ({"source_args": {"cuont": 2}}, "source_args do not fit source 'orders'.*cuont"),
+        ({"source": lambda needed: needed}, "do not fit source '<lambda>'.*needed"),
+        ({"source": unready}, "source 'unready' is an async function"),
+        ({"write_disposition": "upsert"}, "write_disposition='upsert' is not one that dlt knows: 'append'"),
+        ({"write_disposition": {"strategy": "scd2"}}, "without the key 'disposition'"),
+        ({"write_disposition": {"disposition": "mrege"}}, "write_disposition='mrege'"),
+        ({"schema_contract": "strict"}, "schema_contract='strict'.*'freeze'"),
+        ({"schema_contract": {"column": "freeze"}}, "has the key 'column'; dlt knows 'tables', 'columns'"),
+        ({"schema_contract": {"columns": "strict"}}, r"schema_contract\['columns'\]='strict'"),
+        ({"refresh": "all"}, "refresh='all'.*'drop_sources'"),
+        ({"pipeline_name": "shop/orders"}, "pipeline_name='shop/orders' cannot be the name of a folder"),
+        ({"log_interval": -1}, "log_interval is a number of seconds, not -1"),
+    ],
+)
+def test_bad_arguments_are_refused_when_the_dag_is_parsed(arguments, sentence):
+    """Each mistake gets a sentence that names the argument."""
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        _load(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"write_disposition": {"disposition": "merge", "strategy": "scd2"}},
+        {"schema_contract": {"tables": "evolve", "data_type": "freeze"}},
+        {"source": customers, "source_args": {"first": 1}},
+        {"source_args": {"count": "{{ params.count }}"}, "refresh": "{{ params.refresh }}"},
+    ],
+)
+def test_good_arguments_are_accepted(arguments):
+    """dlt's forms with more than a word, and templates, pass."""
+    assert _load(**arguments).task_id == "load"
+
+
+def test_the_lists_of_words_are_dlts():
+    """The operator has copies, since a DAG file must not import dlt: they hold what dlt's own lists hold."""
+    assert set(module.WRITE_DISPOSITIONS) == set(get_args(schema_typing.TWriteDisposition))
+    assert set(module.CONTRACT_MODES) == set(get_args(schema_typing.TSchemaEvolutionMode))
+    assert set(module.CONTRACT_ENTITIES) == set(get_args(schema_typing.TSchemaContractEntities))
+    assert set(module.REFRESH_MODES) == set(get_args(TRefreshMode))
+
+
+DAG_FILE = """
+import sys
+from airflow.sdk import DAG
+from airflow_provider_dbtcloud_dlt.decorators.dlt import dlt_load_task
+from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+
+with DAG("shop", schedule=None):
+    @dlt_load_task(pipeline_name="shop", destination="duckdb")
+    def orders(): ...
+    orders() >> DltLoadOperator(task_id="load", source="shop:invoices", destination="duckdb")
+
+assert not [name for name in sys.modules if name.split(".")[0] == "dlt"]
+assert not [name for name in sys.modules if name.startswith("airflow_provider_dbtcloud_dlt.loads")]
+"""
+
+
+def test_a_dag_file_does_not_import_dlt():
+    """A DAG with both kinds of tasks is built without dlt: DAG files are parsed every few seconds."""
+    ended = subprocess.run([sys.executable, "-c", DAG_FILE], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
