@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -148,7 +149,7 @@ class Transport:
     def _unreachable(self, request: protocol.Request, error: requests.RequestException) -> UnreachableError:
         """The same failure without requests' traceback and URL, and with what the user can do about it."""
         asked = f"{request.method} /{request.path.partition('?')[0]}"
-        if isinstance(error, requests.exceptions.SSLError):
+        if any(isinstance(reason, ssl.SSLCertVerificationError) for reason in _reasons(error)):
             return UnreachableError(
                 f"The TLS certificate of {self._host} could not be verified ({_root_cause(error)}): check "
                 "the host, or give the CA bundle that signed it (verify).",
@@ -159,7 +160,7 @@ class Transport:
             return UnreachableError(
                 f"The proxy on the way to {self._host} failed ({_root_cause(error)}): check proxies, or the "
                 "environment variable HTTPS_PROXY.",
-                sent=False,
+                sent=not _never_connected(error),
             )
         if isinstance(error, requests.exceptions.ReadTimeout):
             return UnreachableError(
@@ -200,8 +201,12 @@ def _reasons(error: BaseException) -> Iterator[BaseException]:
 
 
 def _never_connected(error: BaseException) -> bool:
+    """Whether the request surely never left. A proxy error alone does not say so: a proxy that breaks off
+    after it passed the request on is one too.
+    """
     return any(
         isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
+        or str(reason).startswith("Tunnel connection failed")
         for reason in _reasons(error)
     )
 
