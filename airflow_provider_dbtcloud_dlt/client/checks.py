@@ -68,17 +68,17 @@ def check_base_url(base_api_url: str, *, allow_http: bool = False) -> str:
     Raises:
         InvalidRequestError: it is no http(s) URL, holds credentials, or is plain http to another machine.
     """
-    parts = urlsplit(base_api_url.strip())
+    if "@" in base_api_url:  # first of all: the other messages show the URL
+        raise InvalidRequestError("base_api_url must not hold a user name or password.")
     try:
+        parts = urlsplit(base_api_url.strip())
         parts.port  # noqa: B018  reading it validates it
     except ValueError as error:
-        raise InvalidRequestError(f"base_api_url {base_api_url!r} has no valid port: {error}.") from None
+        raise InvalidRequestError(f"base_api_url {base_api_url!r} is no valid URL: {error}.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequestError(
             f"base_api_url must look like https://ab123.us1.dbt.com/api, got {base_api_url!r}."
         )
-    if parts.username or parts.password:
-        raise InvalidRequestError("base_api_url must not hold a user name or password.")
     if parts.query or parts.fragment:
         raise InvalidRequestError("base_api_url must not hold a query or a fragment.")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
@@ -105,7 +105,7 @@ def check_trigger_body(data: Mapping[str, Any]) -> dict[str, Any]:
     body = {name: value for name, value in data.items() if value is not None}
     for name, value in body.items():
         expected = TRIGGER_FIELDS.get(name)
-        if expected is int and isinstance(value, str) and value.strip().isdigit():
+        if expected is int and isinstance(value, str) and value.strip().isdecimal():
             body[name] = int(value)  # a rendered template is a string
         elif expected is bool and isinstance(value, str) and value.strip().lower() in ("true", "false"):
             body[name] = value.strip().lower() == "true"
