@@ -66,9 +66,9 @@ def parse_time(value: object) -> pendulum.DateTime | None:
         return None
     try:
         parsed = pendulum.parse(value)
-    except ValueError:
+        return parsed.in_timezone("UTC") if isinstance(parsed, pendulum.DateTime) else None
+    except (ValueError, OverflowError):
         return None
-    return parsed.in_timezone("UTC") if isinstance(parsed, pendulum.DateTime) else None
 
 
 def parse_duration(value: object) -> timedelta | None:
@@ -76,10 +76,10 @@ def parse_duration(value: object) -> timedelta | None:
     parts = value.split(":") if isinstance(value, str) else []
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
         return None
-    hours, minutes, seconds = map(int, parts)
     try:
+        hours, minutes, seconds = map(int, parts)
         return timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    except OverflowError:
+    except (OverflowError, ValueError):
         return None
 
 
@@ -169,12 +169,16 @@ def _reader(hint: Any) -> Callable[[object], Any]:
 
 
 def _record(kind: type[Record], value: object) -> Record | None:
-    return kind.from_api(value) if isinstance(value, Mapping) else None
+    """What is embedded; nobody's wait for a run shall fail because its job can't be read."""
+    try:
+        return kind.from_api(value)  # type: ignore[arg-type]  # it says so itself
+    except ValueError:
+        return None
 
 
 def _records(kind: type[Record], value: object) -> tuple[Record, ...]:
     items = value if isinstance(value, list | tuple) else ()
-    return tuple(kind.from_api(item) for item in items if isinstance(item, Mapping))
+    return tuple(record for item in items if (record := _record(kind, item)) is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
