@@ -15,7 +15,7 @@ LOG_LINES = 60
 LOG_PAUSES = (0.0, 2.0, 4.0)
 """Seconds before each look for a failing step's log, which may come a little after the run's end."""
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 def report_failure(
@@ -61,7 +61,13 @@ def _with_logs(client: DBTCloudClientV2, run: Run, sleep: Callable[[float], None
 
 
 def _failing_steps(run: Run) -> list[RunStep]:
-    return [step for step in run.run_steps if step.status in (RunStatus.ERROR, RunStatus.CANCELLED)]
+    """The steps that failed or were cut short; those after them that never began have nothing to tell."""
+    return [
+        step
+        for step in run.run_steps
+        if step.status is RunStatus.ERROR
+        or (step.status is RunStatus.CANCELLED and (step.started_at is not None or step.logs))
+    ]
 
 
 def _summary(run: Run) -> str:
