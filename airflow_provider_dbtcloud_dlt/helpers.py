@@ -100,6 +100,7 @@ def run_dbt_cloud_job(
         RunTimeoutError: the time is up.
         DbtCloudError: see ``client.errors`` for its other kinds.
     """
+    _check_wait_seconds(wait_seconds)
     configuration = _resolved(credentials or dlt.secrets.value)
     client = _client(configuration)
     body = {
@@ -111,7 +112,7 @@ def run_dbt_cloud_job(
     }
     run = client.start_run(_either("job_id", job_id, configuration.job_id), body)
     if not wait_for_outcome:
-        return client.get_run_status(run.id)
+        return dict(run.raw)  # to ask for it now may be answered with 404
     return _outcome(client, run.id, wait_seconds, timeout_seconds, cancel_on_timeout)
 
 
@@ -134,6 +135,7 @@ def get_dbt_cloud_run_status(
         timeout_seconds: seconds to wait at most; default: no limit.
         cancel_on_timeout: cancel the run when the time is up.
     """
+    _check_wait_seconds(wait_seconds)
     configuration = _resolved(credentials or dlt.secrets.value)
     client = _client(configuration)
     run = _either("run_id", run_id, configuration.run_id)
@@ -182,6 +184,12 @@ def _either(name: str, argument: int | str | None, configured: str | None) -> in
     return value
 
 
+def _check_wait_seconds(wait_seconds: float) -> None:
+    """Refuse nonsense before a run is started that nobody would wait for."""
+    if isinstance(wait_seconds, bool) or not isinstance(wait_seconds, int | float) or not wait_seconds > 0:
+        raise InvalidRequestError(f"wait_seconds must be a positive number of seconds, got {wait_seconds!r}.")
+
+
 def _outcome(
     client: DBTCloudClientV2,
     run_id: int | str,
@@ -189,8 +197,6 @@ def _outcome(
     timeout_seconds: float | None,
     cancel_on_timeout: bool,
 ) -> dict[str, Any]:
-    if wait_seconds <= 0:
-        raise InvalidRequestError(f"wait_seconds must be a positive number of seconds, got {wait_seconds!r}.")
     run = client.wait_for_run(
         run_id,
         poll_interval=wait_seconds,
