@@ -46,7 +46,7 @@ def seconds(name: str, value: float | timedelta) -> float:
         InvalidRequestError: it is no positive number and no timedelta.
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
         raise InvalidRequestError(
             f"{name} must be a positive number of seconds or a timedelta, got {value!r}."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -120,7 +121,7 @@ def read(connection: Connection) -> Settings:
         allow_http=extra.boolean("allow_http") or False,
         outage_tolerance=extra.number("outage_tolerance", DEFAULT_OUTAGE_TOLERANCE),
         deployment=str(extra.get("deployment") or ""),
-        defaults={name: str(extra.get(name)) for name in JOB_DEFAULTS if extra.get(name) is not None},
+        defaults=extra.job_defaults(),
     )
 
 
@@ -136,19 +137,32 @@ def _account(origin: str, login: str | None) -> str | None:
 
 def _base_api_url(origin: str, connection: Connection) -> str:
     """The API's base URL; of an address that was copied from the browser only the host counts."""
-    host = (connection.host or DEFAULT_HOST).strip()
+    host = (connection.host or "").strip() or DEFAULT_HOST
+    if _is_ipv6(host):
+        host = f"[{host}]"  # Airflow takes the brackets off when it reads a connection's URI
     scheme = connection.schema if connection.schema in ("http", "https") else "https"
-    parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
     try:
+        parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
         port = parts.port or connection.port
-    except ValueError:
-        raise DbtCloudConnectionError(f"{origin}: the host {host!r} has no valid port.") from None
-    if not parts.hostname or parts.scheme not in ("http", "https") or re.search(r"\s", host):
+        usable = parts.hostname and parts.scheme in ("http", "https") and not re.search(r"[\s@]", host)
+    except ValueError:  # a port or an IPv6 address that is none, characters that no host name has
+        usable = False
+    if not usable:
+        # What stands before an @ may be a secret.
         raise DbtCloudConnectionError(
-            f"{origin}: the host (Access URL) must look like 'ab123.us1.dbt.com', got {host!r}."
+            f"{origin}: the host (Access URL) must look like 'ab123.us1.dbt.com' or "
+            f"'http://127.0.0.1:8080', got {host.rpartition('@')[2]!r}."
         )
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}/api"
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class _Extra:
@@ -168,6 +182,18 @@ class _Extra:
         """The value, ``None`` for an empty one: a form stores what was left empty as an empty string."""
         value = self._content.get(key)
         return None if isinstance(value, str) and not value.strip() else value
+
+    def job_defaults(self) -> dict[str, str]:
+        return {key: self._job_default(key) for key in JOB_DEFAULTS if self.get(key) is not None}
+
+    def _job_default(self, key: str) -> str:
+        value = self.get(key)
+        text = str(value).strip()
+        if key.endswith("_id") and not (text.isascii() and text.isdigit()):
+            raise self._wrong(key, "a whole number", value)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self._wrong(key, "a text", value)
+        return text
 
     def boolean(self, key: str) -> bool | None:
         value = self.get(key)
@@ -234,6 +260,6 @@ def _seconds(value: object) -> float | None:
         return None
     try:
         seconds = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return seconds if 0 < seconds < float("inf") else None

@@ -20,6 +20,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunStatus,
     RunTimeoutError,
 )
+from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
 from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET
 from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowNotFoundException
@@ -52,6 +53,7 @@ class DbtCloudHook(BaseHook):
         verify: verify TLS certificates, or a CA bundle's path, instead of the connection's.
         outage_tolerance: seconds for which a wait outlives an API that does not answer.
         retry_budget: seconds within which a failed read is repeated.
+        timeout_seconds: the official provider's name for `timeout`.
         retry_limit: accepted from the official provider's `hook_params`; has no effect, see `retry_budget`.
         retry_delay: likewise.
         retry_args: likewise.
@@ -72,6 +74,7 @@ class DbtCloudHook(BaseHook):
         verify: bool | str | None = None,
         outage_tolerance: float | None = None,
         retry_budget: float = DEFAULT_RETRY_BUDGET,
+        timeout_seconds: float | None = None,
         retry_limit: int | None = None,
         retry_delay: float | None = None,
         retry_args: Mapping[str, Any] | None = None,
@@ -83,7 +86,7 @@ class DbtCloudHook(BaseHook):
         self._account_id = account_id
         self._retry_budget = retry_budget
         given: dict[str, Any] = {
-            "timeout": timeout,
+            "timeout": timeout_seconds if timeout is None else timeout,
             "proxies": proxies,
             "verify": verify,
             "outage_tolerance": outage_tolerance,
@@ -144,7 +147,12 @@ class DbtCloudHook(BaseHook):
             api_token=str(found.api_token),
             account_id=found.account_id,
             base_api_url=found.base_api_url,
-            defaults={name: str(found[name]) for name in connection.JOB_DEFAULTS if found[name] is not None},
+            # dlt's own cause says nothing: a task's default names task and DAG.
+            defaults={
+                name: str(found[name])
+                for name in connection.JOB_DEFAULTS
+                if found[name] not in (None, DEFAULT_CAUSE)
+            },
         )
 
     def get_conn(self, account_id: int | str | None = None) -> DBTCloudClientV2:
