@@ -24,6 +24,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     DbtCloudError,
     InvalidCredentialsException,
     NotFoundError,
+    PermissionDeniedError,
     RejectedRequestError,
     Run,
 )
@@ -122,7 +123,7 @@ class Poller:
         subscription = Subscription(wait, interval, now + max(first_look, GATHERING_SECONDS))
         self._subscriptions.add(subscription)
         self._changed.set()
-        if self._task is None:
+        if self._task is None or self._task.done():  # done: it broke down, see _fail_loudly
             # An empty context: the poller's log lines belong to no task's log.
             self._task = asyncio.get_running_loop().create_task(
                 self._poll_until_nobody_waits(), context=contextvars.Context()
@@ -175,27 +176,40 @@ class Poller:
         by_run: dict[int, list[Subscription]] = {}
         for item in subscriptions:
             by_run.setdefault(item.wait.run_id, []).append(item)
-        run_ids = list(by_run)
-        size = PAGE_SIZE if self._lists_by_id else 1
-        batches = [run_ids[start : start + size] for start in range(0, len(run_ids), size)]
-        for answers in asyncio.as_completed([self._ask(batch) for batch in batches]):
+        everything: list[Seen] = []
+        async for answers in self._ask(list(by_run)):
             now = self._clock()
-            for run_id, seen in (await answers).items():
+            for run_id, seen in answers.items():
                 for item in by_run[run_id]:
                     item.saw(seen, now)
+            everything += answers.values()
+        self._judge(everything)
 
-    async def _ask(self, run_ids: Sequence[int]) -> dict[int, Seen]:
+    async def _ask(self, run_ids: Sequence[int]) -> AsyncIterator[dict[int, Seen]]:
+        """What is seen of the runs, request by request as the answers come."""
         try:
             client = await self._client()
-            loop = asyncio.get_running_loop()
-            answers = await loop.run_in_executor(self._threads, self._fetch, client, run_ids)
         except DbtCloudError as error:
-            self._outage.failed(error, self._clock())
-            if isinstance(error, InvalidCredentialsException):
-                self._hook.forget()  # the token may have been rotated: read the connection again
-            return dict.fromkeys(run_ids, error)
-        self._outage.answered(self._clock())
-        return answers
+            yield dict.fromkeys(run_ids, error)
+            return
+        size = PAGE_SIZE if self._lists_by_id else 1
+        batches = [run_ids[start : start + size] for start in range(0, len(run_ids), size)]
+        loop = asyncio.get_running_loop()
+        asked = [loop.run_in_executor(self._threads, self._fetch, client, batch) for batch in batches]
+        for answers in asyncio.as_completed(asked):
+            yield await answers
+
+    def _judge(self, seen: Sequence[Seen]) -> None:
+        """After a look: it is an outage when no run could be learnt of; one run's trouble is its waiter's."""
+        failures = [
+            one for one in seen if isinstance(one, DbtCloudError) and not isinstance(one, NotFoundError)
+        ]
+        if len(failures) < len(seen):
+            self._outage.answered(self._clock())
+        else:
+            self._outage.failed(failures[0], self._clock())
+        if any(isinstance(one, InvalidCredentialsException | DbtCloudConnectionError) for one in failures):
+            self._hook.forget()  # token or host may have been changed: read the connection again
 
     async def _client(self) -> DBTCloudClientV2:
         try:
@@ -210,14 +224,17 @@ class Poller:
     def _fetch(self, client: DBTCloudClientV2, run_ids: Sequence[int]) -> dict[int, Seen]:
         """In a thread: the runs by id, in one request where the server can do that."""
         found: dict[int, Seen] = {}
-        if self._lists_by_id and len(run_ids) > 1:
-            found.update(self._list(client, run_ids))
-        for run_id in run_ids:
-            if run_id not in found:
-                try:
-                    found[run_id] = client.get_run(run_id)
-                except NotFoundError as error:
-                    found[run_id] = error
+        try:
+            if self._lists_by_id and len(run_ids) > 1:
+                found.update(self._list(client, run_ids))
+            for run_id in run_ids:
+                if run_id not in found:
+                    try:
+                        found[run_id] = client.get_run(run_id)
+                    except (NotFoundError, PermissionDeniedError, RejectedRequestError) as error:
+                        found[run_id] = error
+        except DbtCloudError as error:  # the server's trouble: ask no more now, and keep what is known
+            return {**dict.fromkeys(run_ids, error), **found}
         return found
 
     def _list(self, client: DBTCloudClientV2, run_ids: Sequence[int]) -> dict[int, Seen]:
