@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -43,6 +44,7 @@ __all__ = [
 
 WEEK = 60 * 60 * 24 * 7
 CLOCK_SKEW = timedelta(minutes=5)
+KILL_TIMEOUT = 5.0
 
 
 class DbtCloudRunJobOperator(BaseOperator):
@@ -279,7 +281,7 @@ class DbtCloudRunJobOperator(BaseOperator):
         run = ended.read_run(self.hook.get_conn())
         if run is not None and run.is_terminal:
             return self._result(run)
-        if run is not None and ended.status == "timeout":
+        if ended.status == "timeout":
             raise DbtCloudJobRunException(self._give_up(ended.message))
         self._defer(end_time or time.time() + self.timeout, execution_deadline)
         raise AssertionError("defer() does not return")  # pragma: no cover
@@ -288,13 +290,10 @@ class DbtCloudRunJobOperator(BaseOperator):
         """Cancel the run that this task started; bounded, for the worker is about to be killed."""
         if self.run_id is None or not self._owned:
             return
-        hook = DbtCloudHook(
-            self.dbt_cloud_conn_id,
-            self.account_id or None,
-            **{**self.hook_params, "retry_budget": 0, "timeout": 5.0},
-        )
         try:
-            hook.cancel_job_run(self.run_id)
+            # The settings are known by now: a signal handler must not ask Airflow for the connection.
+            settings = dataclasses.replace(self.hook.settings, timeout=KILL_TIMEOUT)
+            settings.client(self.account_id or None, retry_budget=0).cancel_run(self.run_id)
         except DbtCloudError as error:
             self.log.warning("Job run %s could not be cancelled and may go on. %s", self.run_id, error)
         else:
@@ -334,6 +333,12 @@ class DbtCloudRunJobOperator(BaseOperator):
         """The trigger's fields: the task's arguments before the connection's defaults."""
         given = {name: getattr(self, name) for name in self.trigger_fields}
         given = {name: value for name, value in given.items() if value not in (None, "")}
+        config = self.additional_run_config or {}
+        if not isinstance(config, Mapping):
+            raise InvalidRequestError(
+                f"additional_run_config must be a dictionary of the trigger's fields, got {config!r}."
+            )
+        given = {**config, **given}
         defaults = self.hook.settings.defaults
         body = {
             name: defaults[name] for name in ("git_branch", "git_sha", "schema_override") if name in defaults
@@ -341,7 +346,6 @@ class DbtCloudRunJobOperator(BaseOperator):
         if "git_sha" in given or "git_branch" in given:
             body.pop("git_sha", None)  # a default commit does not belong to the task's branch, nor vice versa
             body.pop("git_branch", None)
-        body.update(self.additional_run_config or {})
         body.update(given)
         reason = self.trigger_reason or body.pop("cause", None) or defaults.get("cause")
         reason = reason or f"Triggered via Apache Airflow by task {self.task_id!r} in the {self.dag_id} DAG."

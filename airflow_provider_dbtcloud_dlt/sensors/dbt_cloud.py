@@ -136,10 +136,9 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
         run = ended.read_run(self.hook.get_conn())
         if run is not None and run.is_terminal:
             return self._result(run)
-        if run is not None and ended.status == "timeout":
-            if execution_deadline is None or (end_time or 0.0) <= execution_deadline:
-                raise AirflowSensorTimeout(ended.message)
-            self._fail(ended.message)
+        if ended.status == "timeout":
+            is_sensors_own = execution_deadline is None or (end_time or 0.0) <= execution_deadline
+            self._fail(ended.message, AirflowSensorTimeout if is_sensors_own else DbtCloudJobRunException)
         self._defer(end_time or time.time() + self.timeout, execution_deadline)
         raise AssertionError("defer() does not return")  # pragma: no cover
 
@@ -180,7 +179,7 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
         self.log.info("Job run %s has completed successfully in %s.", run.id, run.duration)
         return run.id
 
-    def _fail(self, message: str) -> NoReturn:
+    def _fail(self, message: str, kind: type[Exception] = DbtCloudJobRunException) -> NoReturn:
         if self.soft_fail or self.never_fail:
             raise AirflowSkipException(message)
-        raise DbtCloudJobRunException(message)
+        raise kind(message)

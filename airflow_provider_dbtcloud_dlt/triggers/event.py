@@ -40,14 +40,14 @@ class RunEvent:
         """Read the run again; ``None`` when it could not be read now but may be later.
 
         Raises:
-            DbtCloudJobRunException: there is no such run, or the trigger had waited in vain for an answer.
+            DbtCloudJobRunException: there is no such run, or the trigger too got no answer.
         """
         try:
             return client.get_run(self.run_id)
         except NotFoundError as error:
             raise DbtCloudJobRunException(str(error)) from None
         except DbtCloudError as error:
-            if self.status in ("unreachable", "timeout"):
+            if self.status == "unreachable":
                 raise DbtCloudJobRunException(f"{self.message} Asked again: {error}") from None
-            log.warning("Job run %s could not be read again: waiting on. %s", self.run_id, error)
+            log.warning("Job run %s could not be read again. %s", self.run_id, error)
             return None
