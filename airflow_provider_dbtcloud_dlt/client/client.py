@@ -15,7 +15,18 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_dbtcloud_dlt.client import checks, protocol
-from airflow_provider_dbtcloud_dlt.client.errors import DbtCloudError, MalformedAnswerError, RunTimeoutError
+from airflow_provider_dbtcloud_dlt.client.errors import (
+    DbtCloudError,
+    InvalidCredentialsException,
+    InvalidRequestError,
+    MalformedAnswerError,
+    PermissionDeniedError,
+    RateLimitError,
+    RejectedRequestError,
+    RunTimeoutError,
+    ServerError,
+    UnreachableError,
+)
 from airflow_provider_dbtcloud_dlt.client.models import (
     Account,
     Environment,
@@ -220,7 +231,7 @@ class DBTCloudClientV2:
     ) -> Run:
         """Wait until a run has ended; how it ended is for the caller to judge.
 
-        Passing failures of the API are outlived.
+        Passing failures of the API are outlived; once the run has been seen, a refused token is one too.
 
         Args:
             run_id: the run's number.
@@ -236,7 +247,8 @@ class DBTCloudClientV2:
         Raises:
             RunTimeoutError: the time is up.
             NotFoundError: there has been no such run for a minute.
-            DbtCloudError: the API's last failure, when it has failed for longer than `outage_tolerance`.
+            DbtCloudError: the API's last failure, when it has failed for longer than `outage_tolerance`;
+                or its first, when waiting can't mend that: a wrong token, no permission, a bad certificate.
         """
         wait = Wait(
             run_id=checks.check_id("run_id", run_id),
@@ -246,9 +258,14 @@ class DBTCloudClientV2:
         outage = Outage(log, f"dbt Cloud ({self.host})")
         run: Run | None = None
         while True:
+            pause = poll_interval
             try:
                 run = self.get_run(run_id)
             except DbtCloudError as error:
+                if run is None and _is_lasting(error):
+                    raise
+                if isinstance(error, RateLimitError | ServerError):
+                    pause = max(pause, error.retry_after or 0.0)
                 outage.failed(error, self._clock())
                 ending = wait.failed(error, self._clock())
                 if ending is not None and ending.status != "timeout":
@@ -259,14 +276,19 @@ class DBTCloudClientV2:
                 if on_answer is not None:
                     on_answer(run)
             if ending is not None and ending.status == "timeout":
-                if cancel_on_timeout:
-                    self.cancel_run(run_id)
-                raise RunTimeoutError(
-                    f"{ending.message}{' It was cancelled.' if cancel_on_timeout else ''}", run=run
-                )
+                cancelled = f" {self._cancel_late(run_id)}" if cancel_on_timeout else ""
+                raise RunTimeoutError(f"{ending.message}{cancelled}", run=run)
             if ending is not None and run is not None:
                 return run
-            self._sleep(wait.next_look(poll_interval, self._clock()))
+            self._sleep(wait.next_look(pause, self._clock()))
+
+    def _cancel_late(self, run_id: int | str) -> str:
+        """Cancel a run whose waiter's time is up, and say how that went."""
+        try:
+            self.cancel_run(run_id)
+        except DbtCloudError as error:
+            return f"It could not be cancelled and may go on: {error}"
+        return "It was cancelled."
 
     # --- artifacts -----------------------------------------------------------------------------------------
 
@@ -278,7 +300,7 @@ class DBTCloudClientV2:
             step: the step's number, from 1; default: the last step.
         """
         request = protocol.list_artifacts(self.account_id, run_id, step)
-        return list(self._data(request) or [])
+        return [str(path) for path in self._items(request)]
 
     def get_artifact(self, run_id: int | str, path: str, step: int | None = None) -> bytes:
         """Return an artifact's content.
@@ -362,6 +384,12 @@ class DBTCloudClientV2:
         envelope = self._transport.json(request)
         return protocol.data_of(request, envelope, host=self.host)
 
+    def _items(self, request: protocol.Request) -> list[Any]:
+        items = self._data(request) or []
+        if not isinstance(items, list):
+            raise MalformedAnswerError(f"{self.host} sent something else than a list: is it dbt Cloud's API?")
+        return items
+
     def _list(
         self,
         kind: type[RecordT],
@@ -382,10 +410,20 @@ class DBTCloudClientV2:
         while left is None or left > 0:
             size = protocol.PAGE_SIZE if left is None else min(left, protocol.PAGE_SIZE)
             page = {**filters, "limit": size, "offset": offset or None}
-            items = self._data(protocol.list_items(self.account_id, name, page)) or []
+            items = self._items(protocol.list_items(self.account_id, name, page))
             for item in items:
                 yield self._parse(kind, item)
             if len(items) < size:
                 return
             offset += len(items)
             left = None if left is None else left - len(items)
+
+
+def _is_lasting(error: DbtCloudError) -> bool:
+    """Whether a failure that is the first thing seen will not pass by waiting."""
+    if isinstance(error, UnreachableError):
+        return not error.passing
+    return isinstance(
+        error,
+        InvalidCredentialsException | InvalidRequestError | PermissionDeniedError | RejectedRequestError,
+    )
