@@ -88,8 +88,7 @@ class Wait:
                 self._missing_since = now
             if now - self._missing_since >= NOT_FOUND_TOLERANCE:
                 return Ending("error", f"Job run {self.run_id} was not found. {error}")
-        else:
-            self._missing_since = None
+        else:  # tells nothing of whether there is such a run
             if self._failing_since is None:
                 self._failing_since = now
             if now - self._failing_since >= self.outage_tolerance:
