@@ -136,7 +136,12 @@ def decide(
     ours = runs_of(marker, runs)
     current = [run for epoch, run in ours if epoch == marker.epoch]
     older = [run for epoch, run in ours if epoch != marker.epoch]
-    if current and (not wait or not current[0].is_terminal or current[0].status is RunStatus.SUCCESS):
+    # Ordinarily there is one; of twins (a trigger that was repeated) the older stays, the other is cancelled.
+    if alive := _active(current):
+        return Adopt(alive[-1])
+    if succeeded := [run for run in current if run.status is RunStatus.SUCCESS]:
+        return Adopt(succeeded[0])
+    if current and not wait:
         return Adopt(current[0])
     if retry_from_failure and ours:
         newest = ours[0][1]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_dbtcloud_dlt.client.checks import TRIGGER_FIELDS
+from airflow_provider_dbtcloud_dlt.client.checks import TRIGGER_FIELDS, check_trigger_body
 from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
 from airflow_provider_dbtcloud_dlt.client.errors import (
     DbtCloudError,
@@ -75,10 +75,10 @@ class RunStarter:
         Raises:
             DbtCloudError: the run could not be started; one whose answer was lost is looked for first.
         """
+        known: list[Run] = []
         if look_first:
-            decision = decide(
-                self.marker, self.known_runs(), wait=wait, retry_from_failure=retry_from_failure
-            )
+            known = self.known_runs()
+            decision = decide(self.marker, known, wait=wait, retry_from_failure=retry_from_failure)
             if isinstance(decision, Adopt):
                 self.log.info(
                     "Job run %s was started by an earlier try of this task (%s): going on with it.",
@@ -98,7 +98,7 @@ class RunStarter:
             joined = self._active_run(body)
             if joined is not None:
                 return joined
-        return Started(self._trigger(body))
+        return Started(self._trigger(body, {run.id for run in known}))
 
     def known_runs(self) -> list[Run]:
         """The job's runs since `since`, newest first, with their triggers."""
@@ -145,18 +145,20 @@ class RunStarter:
             )
         return None
 
-    def _trigger(self, body: Mapping[str, Any]) -> Run:
+    def _trigger(self, body: Mapping[str, Any], known: Container[int]) -> Run:
         try:
             run = self.client.start_run(self.job_id, body)
         except (UnreachableError, ServerError, MalformedAnswerError) as error:
             if isinstance(error, UnreachableError) and not error.sent:
                 raise
-            return self._find_lost(error)
+            return self._find_lost(error, known)
         self.log.info("Started job run %s: %s", run.id, run.href)
         return run
 
-    def _find_lost(self, lost: DbtCloudError) -> Run:
-        """The run of a trigger whose answer was lost; raises the loss when there is none."""
+    def _find_lost(self, lost: DbtCloudError, known: Container[int]) -> Run:
+        """The run of a trigger whose answer was lost, which may have ended by now: of this epoch, and not
+        known before. Raises the loss when there is none.
+        """
         self.log.warning("The answer to the trigger was lost; looking whether a run was started. %s", lost)
         for pause in LOOK_UP_PAUSES:
             self.sleep(pause)
@@ -164,7 +166,7 @@ class RunStarter:
                 found = [
                     run
                     for epoch, run in runs_of(self.marker, self.known_runs())
-                    if epoch == self.marker.epoch and not run.is_terminal
+                    if epoch == self.marker.epoch and run.id not in known
                 ]
             except DbtCloudError as error:
                 self.log.info("Could not look yet. %s", error)
@@ -182,9 +184,10 @@ def _other_overrides(run: Run, body: Mapping[str, Any]) -> list[str]:
     """The overrides in which a run differs from what a task asks for."""
     if run.trigger is None:
         return []
+    wanted = check_trigger_body(body)  # numbers may be rendered templates, steps a tuple
     differences = []
     for name in OVERRIDES:
-        theirs, ours = getattr(run.trigger, name), body.get(name)
+        theirs, ours = getattr(run.trigger, name), wanted.get(name)
         theirs = list(theirs) if isinstance(theirs, tuple) else theirs
         if (theirs or None) != (ours or None):
             differences.append(name)
