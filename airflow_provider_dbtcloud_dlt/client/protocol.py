@@ -231,10 +231,10 @@ def _run_path(account_id: object, run_id: object) -> str:
 
 
 def _params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Query parameters as the API wants them; what is ``None`` or an empty list is left out."""
+    """Query parameters as the API wants them; ``None`` is left out, an empty list is none of all."""
     params = {}
     for name, value in values.items():
-        if value is None or (isinstance(value, list | tuple | set | frozenset) and not value):
+        if value is None or (name == "include_related" and not value):
             continue
         if name == "include_related" and not isinstance(value, str):
             params[name] = ",".join(value)
@@ -378,9 +378,9 @@ def retry_after(answer: Answer) -> float | None:
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, moment.timestamp() - time.time())
 
 
 # --- judging retries ---------------------------------------------------------------------------------------

@@ -65,8 +65,9 @@ class Transport:
         self._proxies = dict(proxies) if proxies else None
         self._verify = verify
         self._sleep = sleep
+        self._api_token = checks.check_token(api_token)
         self._session = requests.Session()
-        self._session.auth = _TokenAuth(checks.check_token(api_token))
+        self._session.auth = _TokenAuth(self._api_token)
         self._session.headers.update(
             {"Accept": "application/json", "User-Agent": f"airflow-provider-dbtcloud-dlt/{__version__}"}
         )
@@ -97,9 +98,15 @@ class Transport:
     def _attempt(self, request: protocol.Request) -> protocol.Answer:
         try:
             with self._exchange(request) as response:
-                return _answer(response)
+                return self._answer(response)
         except requests.RequestException as error:
             raise self._unreachable(request, error) from None
+
+    def _answer(self, response: requests.Response) -> protocol.Answer:
+        body = response.content
+        if not response.ok:  # its words end in a message: no gateway shall smuggle the token into one
+            body = body.replace(self._api_token.encode(), b"***")
+        return protocol.Answer(response.status_code, response.headers, body)
 
     def _checked(self, request: protocol.Request, answer: protocol.Answer) -> protocol.Answer:
         protocol.check_status(request, answer, host=self._host)
@@ -110,7 +117,7 @@ class Transport:
         try:
             with self._exchange(request, stream=True) as response, part.open("wb") as file:
                 if response.status_code != 200:
-                    self._checked(request, _answer(response))
+                    self._checked(request, self._answer(response))
                 for chunk in response.iter_content(chunk_size=1 << 16):
                     file.write(chunk)
                 size = file.tell()
@@ -182,10 +189,6 @@ class _TokenAuth(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Token {self._api_token}"
         return request
-
-
-def _answer(response: requests.Response) -> protocol.Answer:
-    return protocol.Answer(response.status_code, response.headers, response.content)
 
 
 def _reasons(error: BaseException) -> Iterator[BaseException]:
