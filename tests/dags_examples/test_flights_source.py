@@ -38,17 +38,16 @@ def test_an_hour_is_utc(january):
     ]
 
 
-def test_a_month_again_changes_nothing(twice_and_february):
+def test_a_month_again_changes_nothing(january):
     """Loading January a second time leaves the same rows with the same values."""
-    _, counted = twice_and_february
-    assert counted["twice"] == counted["once"]
+    once, twice = january.after_loads
+    assert once == twice
 
 
-def test_the_next_month_is_added(twice_and_february):
+def test_the_next_month_is_added(january_and_february):
     """February adds its flights and its weather to January's, and no more."""
-    warehouse, _ = twice_and_february
-    flights = warehouse.query("select month, count(*) from flights_raw.flights group by month order by month")
-    weather = warehouse.query("select month, count(*) from flights_raw.weather group by month order by month")
+    by_month = "select month, count(*) from flights_raw.{} group by month order by month"
+    flights, weather = (january_and_february.query(by_month.format(t)) for t in ("flights", "weather"))
     assert (flights, weather) == ([(1, 27004), (2, 24951)], [(1, 2226), (2, 2010)])
 
 
