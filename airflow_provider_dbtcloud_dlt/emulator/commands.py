@@ -6,6 +6,7 @@ See https://docs.getdbt.com/docs/deploy/job-commands for the vendor's list.
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 # What makes sense in a job. `init` and `docs serve` would wait for a person, `clean` would delete from the
 # project that other runs are reading.
@@ -49,8 +50,13 @@ def words(command: str) -> list[str]:
 
 
 def subcommand(parts: list[str]) -> str | None:
-    """Return dbt's command among the words of a step: global options may precede it."""
-    return next((word for word in parts[1:] if word in ALLOWED), None)
+    """Return dbt's command among the words of a step: global options and their values may precede it."""
+    for before, word in pairwise(parts):
+        if word in ALLOWED:
+            return word
+        if not word.startswith("-") and not before.startswith("-"):
+            return None
+    return None
 
 
 def is_retryable(command: str) -> bool:

@@ -18,6 +18,7 @@ Paths are relative to the YAML file. A job names its environment, an environment
 both may be left out while there is only one. `target`, `schema` and `threads` default to the profile's.
 """
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Iterable, Mapping
@@ -298,7 +299,7 @@ def _sentence(error: ValidationError) -> str:
 
 def _keys() -> list[str]:
     models: tuple[type[BaseModel], ...] = (_File, _Account, _Project, _Environment, _Job)
-    fields: list[str] = []
+    fields = [one.name for one in dataclasses.fields(Script)]
     for model in models:
         fields += [info.alias or name for name, info in model.model_fields.items()]
     return fields

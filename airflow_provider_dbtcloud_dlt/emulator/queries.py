@@ -262,6 +262,8 @@ def _by_field(problems: Iterable[Any]) -> dict[str, str]:
     told: dict[str, str] = {}
     for problem in problems:
         name, value = str(problem["loc"][0]), problem["input"]
+        if name in told:
+            continue
         if problem["type"] == "missing":
             told[name] = "required key not provided"
         elif problem["type"] == "string_too_long":

@@ -1,0 +1,178 @@
+"""Runs with real dbt-core on DuckDB."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import duckdb
+import pytest
+import requests
+
+from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
+
+
+@pytest.fixture
+def emu(tiny_project):
+    """The tiny project, served."""
+    with emulator(tiny_project / "emulator.yaml", state_dir=tiny_project / "state") as running:
+        yield running
+
+
+def until(condition, seconds=60.0):
+    """Wait for something that another process does."""
+    patience = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < patience, "It did not happen."
+        time.sleep(0.05)
+    return found
+
+
+def ended(api, run_id):
+    """Wait for a run's end and return it with its steps."""
+
+    def look():
+        run = api.data(f"/runs/{run_id}/", include_related="run_steps,debug_logs")
+        return run if run["is_complete"] else None
+
+    return until(look)
+
+
+def processes(state):
+    """Return the ids of the processes that were started for runs of a state folder."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as environment:
+                    if f"DBT_TARGET_PATH={state}".encode() in environment.read():
+                        found.append(int(entry))
+            except OSError:
+                continue
+    return found
+
+
+def tables(tiny_project, schema):
+    with duckdb.connect(str(tiny_project / "warehouse.duckdb"), read_only=True) as warehouse:
+        query = "select table_name from information_schema.tables where table_schema = ?"
+        return {name for (name,) in warehouse.execute(query, [schema]).fetchall()}
+
+
+def test_a_run_builds_its_models_and_leaves_logs_and_artifacts(api, tiny_project):
+    """With overrides for schema and steps; the project's own folder stays as it was."""
+    before = sorted(tiny_project.glob("dbt/**/*"))
+    run_id = api.trigger(schema_override="elsewhere", steps_override=["dbt build --vars '{column: id}'"])
+    run = ended(api, run_id)
+    step = run["run_steps"][2]
+
+    assert (run["status"], [one["status"] for one in run["run_steps"]]) == (10, [10, 10, 10])
+    assert run["run_steps"][1]["name"] == "Create profile from connection duckdb"
+    assert "PASS=2" in step["logs"]
+    assert "Command line args" in step["debug_logs"] or "Command `dbt" in step["debug_logs"]
+    assert tables(tiny_project, "elsewhere") == {"good", "bad"}
+    assert "run_results.json" in api.data(f"/runs/{run_id}/artifacts/")
+    results = api.get(f"/runs/{run_id}/artifacts/run_results.json", step=3).json()
+    assert {result["status"] for result in results["results"]} == {"success"}
+    assert api.get(f"/runs/{run_id}/artifacts/run_results.json", step=2).status_code == 404
+    assert api.get(f"/runs/{run_id}/artifacts/../../../emulator.sqlite").status_code == 404
+    assert api.get(f"/runs/{run_id}/artifacts/%2e%2e/%2e%2e/profiles.yml").status_code == 404
+    assert sorted(tiny_project.glob("dbt/**/*")) == before
+
+
+def test_a_failed_model_fails_the_run_and_a_retry_takes_it_up(api, tiny_project):
+    """The failing model is in the step's log; after it is mended `dbt retry` builds only that."""
+    run_id = api.trigger(1001)
+    run = ended(api, run_id)
+
+    assert (run["status"], [one["status"] for one in run["run_steps"]]) == (20, [10, 10, 20, 30])
+    assert "nosuch" in run["run_steps"][2]["logs"]
+    assert (run["can_retry"], run["retry_not_supported_reason"]) == (True, None)
+
+    (tiny_project / "dbt" / "models" / "bad.sql").write_text("select 2 as id")
+    retried = ended(api, api.post(f"/runs/{run_id}/retry/").json()["data"]["id"])
+
+    assert (retried["status"], retried["retrying_run_id"]) == (10, run_id)
+    assert "PASS=1 " in retried["run_steps"][2]["logs"]
+    assert "tiny.bad" in retried["run_steps"][3]["logs"]
+
+
+def test_a_target_that_the_profile_lacks_fails_the_second_step(api):
+    """A wrong target is told by name before dbt is started."""
+    run = ended(api, api.trigger(target_name_override="nope"))
+
+    assert (run["status"], run["retry_not_supported_reason"]) == (20, "RETRY_NO_RUN_RESULTS")
+    assert "has no target 'nope'; it has: dev" in run["run_steps"][1]["logs"]
+
+
+def test_cancel_kills_dbt(api, tiny_project):
+    """When the answer is there, no process of the run is."""
+    run_id = api.trigger()
+    until(lambda: processes(tiny_project / "state"))
+
+    run = api.post(f"/runs/{run_id}/cancel/").json()["data"]
+
+    assert (run["status"], run["status_message"]) == (30, "Cancelled by user.")
+    assert processes(tiny_project / "state") == []
+
+
+def test_a_run_beyond_its_timeout_is_killed(api, tiny_project):
+    """The run's own time-out ends dbt too."""
+    run = ended(api, api.trigger(timeout_seconds_override=1))
+
+    assert run["status"] == 30
+    assert "longer than 1 seconds" in run["status_message"]
+    assert processes(tiny_project / "state") == []
+
+
+def serve(folder):
+    """Start the command line and return its process and address."""
+    port = folder / "port"
+    port.unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_provider_dbtcloud_dlt.emulator",
+        "--config",
+        folder / "emulator.yaml",
+    ]
+    options = ["--state", folder / "state", "--port", "0", "--port-file", port]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+    until(port.exists)
+    return process, f"http://127.0.0.1:{port.read_text()}/api/v2/accounts/1"
+
+
+def test_a_killed_emulator_takes_dbt_along_and_knows_its_runs_again(tiny_project):
+    """After kill -9 no dbt goes on; the run that executed is an error, the one that waited is done."""
+    headers = {"Authorization": "Token secret-token"}
+    body = {"cause": "x", "steps_override": ["dbt list"]}
+    process, url = serve(tiny_project)
+    try:
+        for _ in range(2):
+            requests.post(f"{url}/jobs/1000/run/", headers=headers, json=body, timeout=5)
+        until(lambda: processes(tiny_project / "state"))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until(lambda: not processes(tiny_project / "state"), 5)
+
+        process, url = serve(tiny_project)
+        first, second = requests.get(f"{url}/runs/", headers=headers, timeout=5).json()["data"]
+        assert (first["status"], first["status_message"]) == (
+            20,
+            "The emulator stopped while this run was executing.",
+        )
+        page = f"{url}/runs/{second['id']}/"
+
+        def look():
+            return requests.get(page, headers=headers, timeout=5).json()["data"]
+
+        until(lambda: look()["is_complete"])
+        assert look()["status"] == 10
+
+        process.terminate()
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert f"run {second['id']}  Good  success" in output
+    finally:
+        process.kill()
+        process.wait()
