@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,16 @@ class _DltLoadDecoratedOperator(DecoratedOperator, DltLoadOperator):
 
     def _call_source(self, context: Context) -> Any:
         """Call the function as TaskFlow does, with the values of the context that it names."""
-        values = {**context, **self.op_kwargs}
-        return self.python_callable(*self.op_args, **self.determine_kwargs(values))
+        parameters = inspect.signature(self.python_callable).parameters
+        takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+        by_position = list(parameters)[: len(self.op_args)]
+        values: dict[str, Any] = {**context, **self.op_kwargs}
+        named = {
+            name: value
+            for name, value in values.items()
+            if name not in by_position and (takes_all or name in parameters)
+        }
+        return self.python_callable(*self.op_args, **named)
 
     def _check_source_args(self) -> None:
         """The arguments are those of the call, which TaskFlow has bound to the function already."""

@@ -8,8 +8,8 @@ from typing import get_args
 import dlt
 import pytest
 from airflow.sdk import DAG
+from dlt.common.pipeline import TRefreshMode
 from dlt.common.schema import typing as schema_typing
-from dlt.common.typing import TRefreshMode
 
 from airflow_provider_dbtcloud_dlt.operators import dlt as module
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator

@@ -53,9 +53,7 @@ def _picky(items, table):
 def test_a_failed_load_job_fails_the_task(load, monkeypatch, raises):
     """Also when dlt is configured to go on: rows are missing at the destination."""
     monkeypatch.setenv("LOAD__RAISE_ON_FAILED_JOBS", raises)
-    told = (
-        r"in the load step: table 'orders' could not be loaded \(job orders\.\S+\): \S+: no room for 2 rows"
-    )
+    told = r"in the load step: table 'orders' could not be loaded \(job orders\.\S+\): (\S+: )?no room for 2"
     with pytest.raises(LoadError, match=told):
         load(lambda: [{"id": 1}, {"id": 2}], destination=_picky)
 

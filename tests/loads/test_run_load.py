@@ -61,8 +61,13 @@ def test_nothing_loaded_when_no_rows_come(load):
 
 def test_emptying_a_table_is_not_nothing(load, query):
     """Replacing by no rows changes the table, although no row was loaded."""
-    load(lambda: [{"id": 1}])
-    summary = load(list, write_disposition="replace")
+
+    @dlt.resource(name="orders", write_disposition="replace", columns={"id": {"data_type": "bigint"}})
+    def orders(rows):
+        yield rows
+
+    load(lambda: orders([{"id": 1}]))
+    summary = load(lambda: orders([]))
     assert query("select count(*) from raw.orders") == [(0,)]
     assert (summary["nothing_loaded"], summary["row_count"]) == (False, 0)
 
