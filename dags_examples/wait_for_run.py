@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from airflow.sdk import dag, task
+
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 from airflow_provider_dbtcloud_dlt.sensors.dbt_cloud import DbtCloudJobRunSensor

@@ -1,6 +1,7 @@
 """A dbt job that fails: what the task's log says of it."""
 
 from airflow.sdk import dag
+
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 
 
