@@ -37,6 +37,12 @@ class Api:
         return response.json()["data"]["id"]
 
 
+@pytest.fixture(scope="session")
+def make_api() -> type[Api]:
+    """How to make a client of an emulator."""
+    return Api
+
+
 @pytest.fixture
 def emu() -> Iterator[Emulator]:
     """One scripted job, and time that stands still."""
@@ -66,7 +72,18 @@ def queued() -> Iterator[Emulator]:
 
 @pytest.fixture
 def tiny_project(tmp_path: Path) -> Path:
-    """A dbt project whose model `bad` depends on a variable, and an emulator.yaml beside it."""
+    """A folder with `dbt`, a tiny project, and `emulator.yaml`, which serves it."""
+    return _write_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def lasting_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, for tests that only look at what one run left."""
+    return _write_project(tmp_path_factory.mktemp("lasting"))
+
+
+def _write_project(tmp_path: Path) -> Path:
+    """Write a dbt project whose model `bad` depends on a variable, and the emulator's configuration."""
     project = tmp_path / "dbt"
     (project / "models").mkdir(parents=True)
     (project / "dbt_project.yml").write_text("name: tiny\nprofile: tiny\nversion: '1.0'\n")

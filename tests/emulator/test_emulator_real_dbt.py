@@ -1,10 +1,12 @@
 """Runs with real dbt-core on DuckDB."""
 
+import http.client
 import os
 import signal
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 import duckdb
 import pytest
@@ -59,25 +61,73 @@ def tables(tiny_project, schema):
         return {name for (name,) in warehouse.execute(query, [schema]).fetchall()}
 
 
-def test_a_run_builds_its_models_and_leaves_logs_and_artifacts(api, tiny_project):
-    """With overrides for schema and steps; the project's own folder stays as it was."""
-    before = sorted(tiny_project.glob("dbt/**/*"))
-    run_id = api.trigger(schema_override="elsewhere", steps_override=["dbt build --vars '{column: id}'"])
-    run = ended(api, run_id)
-    step = run["run_steps"][2]
+@pytest.fixture(scope="module")
+def built(lasting_project, make_api):
+    """A run that succeeded, with overrides, as `(client, run, files of the project before it)`."""
+    before = sorted(lasting_project.glob("dbt/**/*"))
+    served = emulator(lasting_project / "emulator.yaml", state_dir=lasting_project / "state")
+    with served as running:
+        client = make_api(running)
+        steps = ["dbt build --vars '{column: id}'"]
+        run_id = client.trigger(schema_override="elsewhere", threads_override=3, steps_override=steps)
+        yield client, ended(client, run_id), before
 
-    assert (run["status"], [one["status"] for one in run["run_steps"]]) == (10, [10, 10, 10])
-    assert run["run_steps"][1]["name"] == "Create profile from connection duckdb"
+
+def test_a_run_succeeds_with_its_steps(built):
+    """Every step is a success and is called as dbt Cloud calls it."""
+    _, run, _ = built
+
+    assert (run["status"], run["artifacts_saved"]) == (10, True)
+    assert [(step["name"], step["status"]) for step in run["run_steps"]] == [
+        ("Clone git repository", 10),
+        ("Create profile from connection duckdb", 10),
+        ("Invoke dbt with `dbt build --vars '{column: id}'`", 10),
+    ]
+
+
+def test_steps_hold_what_dbt_printed_and_its_debug_log(built):
+    """The logs are dbt's own."""
+    step = built[1]["run_steps"][2]
+
     assert "PASS=2" in step["logs"]
-    assert "Command line args" in step["debug_logs"] or "Command `dbt" in step["debug_logs"]
-    assert tables(tiny_project, "elsewhere") == {"good", "bad"}
-    assert "run_results.json" in api.data(f"/runs/{run_id}/artifacts/")
-    results = api.get(f"/runs/{run_id}/artifacts/run_results.json", step=3).json()
-    assert {result["status"] for result in results["results"]} == {"success"}
-    assert api.get(f"/runs/{run_id}/artifacts/run_results.json", step=2).status_code == 404
-    assert api.get(f"/runs/{run_id}/artifacts/../../../emulator.sqlite").status_code == 404
-    assert api.get(f"/runs/{run_id}/artifacts/%2e%2e/%2e%2e/profiles.yml").status_code == 404
-    assert sorted(tiny_project.glob("dbt/**/*")) == before
+    assert "Concurrency: 3 threads" in step["logs"]
+    assert "Running with dbt" in step["debug_logs"]
+
+
+def test_the_schema_override_works(built, lasting_project):
+    """The models are in the schema that the trigger asked for."""
+    assert tables(lasting_project, "elsewhere") == {"good", "bad"}
+
+
+def test_the_project_stays_as_it_was(built, lasting_project):
+    """Nothing is written into the user's project."""
+    assert sorted(lasting_project.glob("dbt/**/*")) == built[2]
+
+
+def test_artifacts_are_those_of_the_step_or_the_last_one(built):
+    """`step` counts from 1; a step that ran no dbt has none."""
+    client, run, _ = built
+    path = f"/runs/{run['id']}/artifacts/run_results.json"
+
+    assert {one["status"] for one in client.get(path).json()["results"]} == {"success"}
+    assert client.get(path, step=3).content == client.get(path).content
+    assert client.get(path, step=2).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../../../emulator.sqlite", "%2e%2e/%2e%2e/profiles.yml", "..%2f..%2fprofiles.yml", "%2Fetc%2Fpasswd"],
+)
+def test_no_path_leads_out_of_the_artifacts(built, path):
+    """Whatever the path, nothing but an artifact is told."""
+    client, run, _ = built
+    address = urlsplit(client.base)
+    connection = http.client.HTTPConnection(address.netloc, timeout=5)
+    headers = {"Authorization": str(client.session.headers["Authorization"])}
+
+    connection.request("GET", f"{address.path}/runs/{run['id']}/artifacts/{path}", headers=headers)
+
+    assert connection.getresponse().status == 404
 
 
 def test_a_failed_model_fails_the_run_and_a_retry_takes_it_up(api, tiny_project):

@@ -11,13 +11,20 @@ from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 SPACED = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})?\+00:00"
 
 
+@pytest.fixture(scope="module")
+def idle(make_api):
+    """A client for requests that change nothing: one emulator serves them all."""
+    with emulator() as running:
+        yield make_api(running)
+
+
 @pytest.mark.parametrize(
     "path",
     ["/", "/projects/", "/environments/", "/jobs/", "/jobs/1000/", "/projects/10/", "/environments/100/"],
 )
-def test_objects_come_in_an_envelope(api, path):
+def test_objects_come_in_an_envelope(idle, path):
     """Every answer has a status and data."""
-    body = api.get(path).json()
+    body = idle.get(path).json()
 
     assert body["status"] == {
         "code": 200,
@@ -28,9 +35,9 @@ def test_objects_come_in_an_envelope(api, path):
     assert body["data"]
 
 
-def test_lists_tell_filters_order_and_totals(api):
+def test_lists_tell_filters_order_and_totals(idle):
     """A list says which part of how much it is."""
-    extra = api.get("/jobs/", limit=5, project_id=10).json()["extra"]
+    extra = idle.get("/jobs/", limit=5, project_id=10).json()["extra"]
 
     assert extra == {
         "filters": {"limit": 5, "offset": 0, "project_id": 10},
@@ -65,28 +72,28 @@ def test_another_account_is_a_401(emu, api):
     "path",
     ["/jobs/9/", "/runs/9/", "/steps/9/", "/projects/9/", "/runs/9/artifacts/", f"/runs/{10**30}/", "/what/"],
 )
-def test_what_does_not_exist_is_a_404(api, path):
+def test_what_does_not_exist_is_a_404(idle, path):
     """An unknown id or path is told in the envelope."""
-    answer = api.get(path)
+    answer = idle.get(path)
 
     assert (answer.status_code, answer.json()["status"]["code"]) == (404, 404)
 
 
-def test_a_missing_slash_is_a_308_that_keeps_the_query(api):
+def test_a_missing_slash_is_a_308_that_keeps_the_query(idle):
     """A redirect that keeps the method leads to the path with its slash."""
-    answer = api.get("/runs", limit=3)
+    answer = idle.get("/runs", limit=3)
 
     assert (answer.status_code, answer.headers["Location"]) == (308, "/api/v2/accounts/1/runs/?limit=3")
 
 
-def test_a_doubled_slash_is_a_404(api):
+def test_a_doubled_slash_is_a_404(idle):
     """`//` is not forgiven."""
-    assert api.get("//runs/").status_code == 404
+    assert idle.get("//runs/").status_code == 404
 
 
-def test_a_wrong_method_is_a_405_without_an_envelope(api):
+def test_a_wrong_method_is_a_405_without_an_envelope(idle):
     """405 looks different from all other errors."""
-    answer = api.ask("DELETE", "/runs/")
+    answer = idle.ask("DELETE", "/runs/")
 
     assert (answer.status_code, answer.json()) == (405, {"detail": 'Method "DELETE" not allowed.'})
 
@@ -129,18 +136,18 @@ def test_ids_need_64_bits_and_differ(api):
         ({"cause": "x", "vars": {}}, "Additional properties are not allowed ('vars' was unexpected)"),
     ],
 )
-def test_a_bad_trigger_body_is_a_400_that_names_the_field(api, emu, body, named):
+def test_a_bad_trigger_body_is_a_400_that_names_the_field(idle, body, named):
     """What is wrong with a body stands in `data`, and no run begins."""
-    answer = api.ask("POST", "/jobs/1000/run/", json=body)
+    answer = idle.ask("POST", "/jobs/1000/run/", json=body)
 
     assert (answer.status_code, answer.json()["data"]) == (400, named)
-    assert emu.runs() == []
+    assert idle.data("/runs/") == []
 
 
 @pytest.mark.parametrize("body", [b"{", b"[1]", b"[" * 5000, b"\xff"])
-def test_a_body_that_is_no_json_object_is_a_400(api, body):
+def test_a_body_that_is_no_json_object_is_a_400(idle, body):
     """Rubbish is refused like everything else."""
-    assert api.ask("POST", "/jobs/1000/run/", data=body).status_code == 400
+    assert idle.ask("POST", "/jobs/1000/run/", data=body).status_code == 400
 
 
 def test_a_cause_of_255_characters_is_accepted(api):
@@ -156,9 +163,9 @@ def test_nulls_in_a_trigger_body_are_accepted(api):
 @pytest.mark.parametrize(
     "command", ["rm -rf /", "dbt", "dbt init", "dbt build; ls", "python -m dbt build", 'dbt "']
 )
-def test_only_dbt_commands_are_taken(api, command):
+def test_only_dbt_commands_are_taken(idle, command):
     """A step that is no dbt command is refused before a run begins."""
-    answer = api.post("/jobs/1000/run/", cause="x", steps_override=[command])
+    answer = idle.post("/jobs/1000/run/", cause="x", steps_override=[command])
 
     assert (answer.status_code, list(answer.json()["data"])) == (400, ["steps_override"])
 
@@ -184,9 +191,9 @@ def test_only_dbt_commands_are_taken(api, command):
         ),
     ],
 )
-def test_a_bad_query_is_a_400_that_names_the_parameter(api, query, named):
+def test_a_bad_query_is_a_400_that_names_the_parameter(idle, query, named):
     """Unknown and ill-typed parameters are refused, each in its way."""
-    answer = api.get(f"/runs/?{query}")
+    answer = idle.get(f"/runs/?{query}")
 
     assert (answer.status_code, answer.json()["data"]) == (400, named)
 
@@ -277,10 +284,10 @@ def test_a_step_is_found_by_its_id(emu, api):
     assert api.data(f"/steps/{step['id']}/") == step
 
 
-def test_jobs_are_found_by_name(api):
+def test_jobs_are_found_by_name(idle):
     """`name__icontains` takes a part of the name in any case."""
-    assert [job["id"] for job in api.data("/jobs/", name__icontains="NIGHT")] == [1000]
-    assert api.data("/jobs/", name__icontains="hourly") == []
+    assert [job["id"] for job in idle.data("/jobs/", name__icontains="NIGHT")] == [1000]
+    assert idle.data("/jobs/", name__icontains="hourly") == []
 
 
 def test_it_starts_in_under_a_second():
