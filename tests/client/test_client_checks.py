@@ -1,0 +1,183 @@
+"""What users hand in is checked before anything is sent, with sentences that name what is wrong."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_dbtcloud_dlt.client import InvalidCredentialsException, InvalidRequestError, checks
+
+
+@pytest.mark.parametrize("token", ["", "  ", None, 5])
+def test_empty_token_is_refused(token: object) -> None:
+    """Instead of being sent as `Token `, which the API answers with a 401."""
+    with pytest.raises(InvalidCredentialsException, match="api_token is empty"):
+        checks.check_token(token)
+
+
+@pytest.mark.parametrize("token", ["dbtc_sent inel", "dbtc_sent\ninel", "dbtc_sentinel\u2013", "dbtc_\x00"])
+def test_malformed_token_is_refused_unshown(token: str) -> None:
+    """What can't go into a header is named, not shown."""
+    with pytest.raises(
+        InvalidCredentialsException, match="characters that no dbt Cloud token has"
+    ) as refusal:
+        checks.check_token(token)
+    assert "dbtc_" not in str(refusal.value)
+
+
+def test_token_is_stripped() -> None:
+    """A line break copied with a token does not matter."""
+    assert checks.check_token(" dbtc_x\n") == "dbtc_x"
+
+
+@pytest.mark.parametrize("value", [5, "5", " 5 ", "005"])
+def test_id_is_a_number(value: object) -> None:
+    """As a number or as text, such as a rendered template."""
+    assert checks.check_id("job_id", value) == 5
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "None"])
+def test_missing_id_is_named(value: object) -> None:
+    """The message says which id."""
+    with pytest.raises(InvalidCredentialsException, match="job_id is missing"):
+        checks.check_id("job_id", value)
+
+
+@pytest.mark.parametrize("value", ["abc", "1.5", 1.5, -1, 0, "0", True, "1/../2", "٣", [1]])
+def test_id_that_is_no_number_is_named(value: object) -> None:
+    """Nothing else than digits gets into a path."""
+    with pytest.raises(InvalidCredentialsException, match="run_id must be a positive whole number"):
+        checks.check_id("run_id", value)
+
+
+@pytest.mark.parametrize(
+    ("given_url", "expected"),
+    [
+        ("https://cloud.getdbt.com/api", "https://cloud.getdbt.com/api"),
+        (" https://ab123.us1.dbt.com/api/ ", "https://ab123.us1.dbt.com/api"),
+        ("http://127.0.0.1:8080/api", "http://127.0.0.1:8080/api"),
+        ("http://localhost/api", "http://localhost/api"),
+        ("http://[::1]:80/api", "http://[::1]:80/api"),
+        ("http://127.9.9.9/api", "http://127.9.9.9/api"),
+    ],
+)
+def test_base_url_is_accepted(given_url: str, expected: str) -> None:
+    """https to anywhere, http to this machine."""
+    assert checks.check_base_url(given_url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("cloud.getdbt.com", "must look like"),
+        ("ftp://cloud.getdbt.com/api", "must look like"),
+        ("https://", "must look like"),
+        ("", "must look like"),
+        ("https://host:port/api", "no valid URL"),
+        ("https://[::1/api", "no valid URL"),
+        ("https://host:99999/api", "no valid URL"),
+        ("https://host/api?x=1", "must not hold a query"),
+        ("https://host/api#x", "must not hold a query"),
+        ("http://cloud.getdbt.com/api", "use https, or allow it with allow_http"),
+        ("http://127.0.0.1.evil.test/api", "use https"),
+        ("http://localhost.evil.test/api", "use https"),
+    ],
+)
+def test_base_url_is_refused(url: str, words: str) -> None:
+    """A sentence says why."""
+    with pytest.raises(InvalidRequestError, match=words):
+        checks.check_base_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:hunter2@host/api", "ftp://me:hunter2@h", "https://me:hunter2@h:x/"]
+)
+def test_credentials_in_a_base_url_are_not_shown(url: str) -> None:
+    """Whatever else is wrong with it."""
+    with pytest.raises(InvalidRequestError, match="must not hold a user name or password") as refusal:
+        checks.check_base_url(url)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_plain_http_may_be_allowed() -> None:
+    """For whoever says so."""
+    assert checks.check_base_url("http://dbt.test/api", allow_http=True) == "http://dbt.test/api"
+
+
+def test_cause_of_255_characters_passes() -> None:
+    """The API's own limit."""
+    assert checks.check_trigger_body({"cause": "x" * 255}) == {"cause": "x" * 255}
+
+
+def test_cause_of_256_characters_is_refused() -> None:
+    """With its length."""
+    with pytest.raises(InvalidRequestError, match="cause is 256 characters long, dbt Cloud accepts 255"):
+        checks.check_trigger_body({"cause": "x" * 256})
+
+
+@pytest.mark.parametrize("body", [{}, {"cause": ""}, {"cause": None}])
+def test_missing_cause_is_refused(body: dict[str, Any]) -> None:
+    """The API insists on one."""
+    with pytest.raises(InvalidRequestError, match="cause is missing"):
+        checks.check_trigger_body(body)
+
+
+def test_nothing_is_left_out_of_the_body() -> None:
+    """Nulls are; what the module does not know is the API's to judge."""
+    body = {"cause": "c", "git_sha": None, "something_new": {"a": 1}}
+    assert checks.check_trigger_body(body) == {"cause": "c", "something_new": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("cause", 5, "cause must be a string"),
+        ("git_sha", 5, "git_sha must be a string"),
+        ("threads_override", "many", "threads_override must be a whole number"),
+        ("threads_override", "²", "threads_override must be a whole number"),
+        ("threads_override", True, "threads_override must be a whole number"),
+        ("timeout_seconds_override", 1.5, "timeout_seconds_override must be a whole number"),
+        ("generate_docs_override", "yes", "generate_docs_override must be true or false"),
+        ("generate_docs_override", 1, "generate_docs_override must be true or false"),
+        ("steps_override", "dbt build", "steps_override must be a list of dbt commands"),
+        ("steps_override", {"a": 1}, "steps_override must be a list of dbt commands"),
+        ("steps_override", [], "steps_override must hold at least one"),
+        ("steps_override", ["dbt build", " "], "steps_override must hold at least one"),
+        ("steps_override", [1], "steps_override must hold at least one"),
+    ],
+)
+def test_type_of_a_trigger_field(name: str, value: object, words: str) -> None:
+    """The refusal names the field and what it must be."""
+    with pytest.raises(InvalidRequestError, match=words):
+        checks.check_trigger_body({"cause": "c", name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sent"),
+    [
+        ("threads_override", "4", 4),
+        ("generate_docs_override", "True", True),
+        ("generate_docs_override", "false", False),
+        ("steps_override", ("dbt seed", "dbt run"), ["dbt seed", "dbt run"]),
+        ("generate_docs_override", False, False),
+    ],
+)
+def test_rendered_templates_are_converted(name: str, value: object, sent: object) -> None:
+    """A template renders to text; the API wants numbers, booleans and lists."""
+    assert checks.check_trigger_body({"cause": "c", name: value})[name] == sent
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(checks.TRIGGER_FIELDS)),
+        st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text() | st.integers()),
+    )
+)
+def test_body_passes_or_is_refused(body: dict[str, Any]) -> None:
+    """Any values: either each field has its type, or the refusal is this client's own."""
+    try:
+        checked = checks.check_trigger_body(body)
+    except InvalidRequestError:
+        return
+    assert all(isinstance(value, checks.TRIGGER_FIELDS[name]) for name, value in checked.items())
