@@ -283,12 +283,12 @@ def _yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def connection_type(project_dir: Path, profiles_dir: Path) -> str:
-    """Return what the profile connects to, such as `duckdb`, for the name of the second step."""
+def connection_type(project_dir: Path, profiles_dir: Path) -> str | None:
+    """Return what the profile connects to, such as `duckdb`, or None if it does not say."""
     with contextlib.suppress(StepFailedError, AttributeError, KeyError, TypeError):
         profile = _yaml(profiles_dir / "profiles.yml")[_yaml(project_dir / "dbt_project.yml")["profile"]]
         return str(next(iter(profile["outputs"].values()))["type"])
-    return "of the profile"
+    return None
 
 
 def has_packages(project_dir: Path) -> bool:

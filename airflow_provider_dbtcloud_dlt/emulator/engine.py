@@ -285,9 +285,10 @@ class Engine:
     ) -> Run:
         script = self._scripts[job.id]
         project = job.environment.project
-        prepared = commands.preparation("of the profile")
+        prepared = commands.preparation(project.name)
         if script is None and project.dir is not None and project.profiles_dir is not None:
-            prepared = commands.preparation(dbt.connection_type(project.dir, project.profiles_dir))
+            kind = dbt.connection_type(project.dir, project.profiles_dir)
+            prepared = commands.preparation(kind or project.name)
             if dbt.has_packages(project.dir):
                 prepared.append(commands.step("dbt deps"))
         with self._lock, self._store.transaction():

@@ -156,9 +156,14 @@ def test_a_target_that_the_profile_lacks_fails_the_second_step(api):
 
 
 def test_cancel_kills_dbt(api, tiny_project):
-    """When the answer is there, no process of the run is."""
+    """The log is there while dbt runs; when the answer to cancel is there, no process of the run is."""
     run_id = api.trigger()
-    until(lambda: processes(tiny_project / "state"))
+
+    def log():
+        return api.data(f"/runs/{run_id}/", include_related="run_steps")["run_steps"][2]["logs"]
+
+    until(lambda: "Running with dbt" in log())
+    assert processes(tiny_project / "state")
 
     run = api.post(f"/runs/{run_id}/cancel/").json()["data"]
 
