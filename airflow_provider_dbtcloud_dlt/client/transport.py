@@ -129,17 +129,24 @@ class Transport:
         return size
 
     def _exchange(self, request: protocol.Request, *, stream: bool = False) -> requests.Response:
-        return self._session.request(
-            request.method,
-            f"{self._base_url}/{request.path}",
-            params=request.params,
-            json=request.body,
-            timeout=self._timeout,
-            proxies=self._proxies,
-            verify=self._verify,
-            allow_redirects=False,
-            stream=stream,
-        )
+        try:
+            return self._session.request(
+                request.method,
+                f"{self._base_url}/{request.path}",
+                params=request.params,
+                json=request.body,
+                timeout=self._timeout,
+                proxies=self._proxies,
+                verify=self._verify,
+                allow_redirects=False,
+                stream=stream,
+            )
+        except requests.RequestException:
+            raise
+        except OSError as error:  # requests raises a bare one for a CA bundle that is not there
+            raise InvalidRequestError(
+                f"{error} (set by verify, or by the environment variable REQUESTS_CA_BUNDLE)."
+            ) from None
 
     def _retrying(self, request: protocol.Request) -> tenacity.Retrying:
         return tenacity.Retrying(
