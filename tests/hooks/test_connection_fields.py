@@ -170,7 +170,7 @@ def test_verify(value: object, read_as: object) -> None:
 
 def test_ca_bundle_that_is_missing_is_refused() -> None:
     """A CA bundle that does not exist is named when the client is made."""
-    with pytest.raises(DbtCloudConnectionError, match="CA bundle that does not exist: '/nowhere/ca.pem'"):
+    with pytest.raises(DbtCloudConnectionError, match=r"CA bundle that does not exist: .*ca\.pem"):
         settings({"verify": "/nowhere/ca.pem"}).client()
 
 
@@ -254,9 +254,7 @@ def test_repr_hides_the_token() -> None:
 
 def test_missing_account_is_told_by_its_field() -> None:
     """A client without any account is refused with both places where it may stand."""
-    with pytest.raises(
-        DbtCloudConnectionError, match=r"login \(Account ID\), or give the task an account_id"
-    ):
+    with pytest.raises(DbtCloudConnectionError, match=r"login \(Account ID\), or give .* account_id"):
         settings(login="").client()
 
 
@@ -290,8 +288,7 @@ def test_any_connection_is_read_or_refused_in_words(
 ) -> None:
     """Whatever the fields hold, nothing but a DbtCloudConnectionError comes of it, and never the token."""
     try:
-        client = settings(extra, host=host, login=login, port=port, schema=schema).client(7)
+        shown = repr(settings(extra, host=host, login=login, port=port, schema=schema).client(7))
     except DbtCloudConnectionError as refused:
-        assert TOKEN not in str(refused)
-    else:
-        assert TOKEN not in repr(client)
+        shown = str(refused)
+    assert TOKEN not in shown
