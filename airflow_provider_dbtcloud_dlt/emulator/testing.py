@@ -151,7 +151,7 @@ class Emulator:
 @contextmanager
 def emulator(
     config: Mapping[str, Any] | Path | str | None = None,
-    state_dir: Path | None = None,
+    state_dir: Path | str | None = None,
     clock: Literal["real", "virtual"] | VirtualClock = "real",
     port: int = 0,
 ) -> Iterator[Emulator]:
@@ -178,7 +178,7 @@ def emulator(
         served = configuration.parse(dict(config), Path.cwd())
     time_ = {"real": RealClock, "virtual": VirtualClock}[clock]() if isinstance(clock, str) else clock
     with tempfile.TemporaryDirectory(prefix="dbt-cloud-emulator-") as folder:
-        engine = Engine(served, state_dir or Path(folder), time_)
+        engine = Engine(served, Path(state_dir or folder), time_)
         try:
             wire = Wire(create_app(engine))
             with Server(wire, port=port) as server:

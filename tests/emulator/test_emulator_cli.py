@@ -3,6 +3,7 @@
 import pytest
 
 from airflow_provider_dbtcloud_dlt.emulator.__main__ import main
+from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
 
 def test_help_tells_the_options_and_the_file(capsys):
@@ -32,8 +33,6 @@ def test_a_wrong_configuration_ends_with_a_sentence(tmp_path, capsys):
 
 def test_a_state_folder_that_is_in_use_is_refused(tiny_project, capsys):
     """Two emulators would not know of each other's runs."""
-    from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
-
     with emulator(state_dir=tiny_project / "state"):
         code = main(
             [

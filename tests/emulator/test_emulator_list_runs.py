@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,8 +36,6 @@ def many():
 @pytest.fixture(scope="module")
 def ask(many):
     """Ask for a page of runs."""
-    import requests
-
     session = requests.Session()
     session.headers["Authorization"] = "Token t"
 
