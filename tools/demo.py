@@ -7,10 +7,12 @@ and all that they write is in one folder, which is emptied first. Ctrl-C stops a
 import argparse
 import contextlib
 import datetime as dt
+import fcntl
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,24 +42,30 @@ def main() -> int:
     console = Console(width=None if terminal else 140, highlight=False, soft_wrap=not terminal)
     narrator = Narrator(console)
     try:
-        _make_empty(arguments.folder)
-        stack = FlightsStack(arguments.folder)
-        versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        narrator.say("demo", f"{versions}; all files in {arguments.folder}")
-        narrator.say("demo", "starting the emulator of dbt Cloud and Airflow")
-        with stack:
-            narrator.stage("start the emulator and Airflow", narrator.seconds)
-            narrator.say("airflow", f"{stack.airflow.url} is up, with the connection to the emulator")
-            status = _run(stack, narrator, arguments.month)
-            if arguments.stay:
-                _stay(stack, narrator)
-        narrator.say("demo", "stopped all that was started")
+        with emptied(arguments.folder):
+            status = _show(narrator, arguments)
     except KeyboardInterrupt:
         narrator.say("demo", "interrupted; stopped all that was started")
         return 128 + signal.SIGINT
     except (ServiceError, AirflowAPIError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
+    return status
+
+
+def _show(narrator: Narrator, arguments: argparse.Namespace) -> int:
+    """Start everything, run the DAG, stop everything; returns the exit status."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    narrator.say("demo", f"{versions}; all files in {arguments.folder}")
+    narrator.say("demo", "starting the emulator of dbt Cloud and Airflow")
+    with FlightsStack(arguments.folder) as stack:
+        narrator.stage("start the emulator and Airflow", narrator.seconds)
+        narrator.say("airflow", f"{stack.airflow.url} is up, with the connection to the emulator")
+        status = _run(stack, narrator, arguments.month)
+        if arguments.stay:
+            _stay(stack, narrator)
+        narrator.say("demo", "stopping all that was started")
+    narrator.say("demo", "stopped")
     return status
 
 
@@ -135,14 +143,25 @@ def _stay(stack: FlightsStack, narrator: Narrator) -> None:
             time.sleep(1)
 
 
-def _make_empty(folder: Path) -> None:
-    """Remove what an earlier demo left: with an own marker, so that no other folder is ever removed."""
-    marker = folder / ".made-by-demo"
-    if folder.exists() and any(folder.iterdir()) and not marker.exists():
+@contextlib.contextmanager
+def emptied(folder: Path) -> Iterator[None]:
+    """Remove what an earlier demo left in a folder, and keep other demos away from it."""
+    lock = folder / ".demo-lock"
+    if folder.exists() and any(folder.iterdir()) and not lock.exists():
         raise ServiceError(f"{folder} was not made by the demo: give --folder one that is new or empty.")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    marker.touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = f"A demo is running in {folder}: stop it, or give another folder with --folder."
+            raise ServiceError(problem) from None
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != lock:
+                path.unlink()
+        yield
 
 
 def _next(month: dt.datetime) -> dt.datetime:
