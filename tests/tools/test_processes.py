@@ -88,7 +88,7 @@ def test_waiting_for_a_file_has_an_end(service, tmp_path):
 
 
 def test_the_environment_is_isolated(monkeypatch, tmp_path):
-    """The person's own settings of Airflow, dlt and dbt do not reach the processes; their home is the folder."""
+    """A person's own settings of Airflow, dlt and dbt do not reach the processes; home is the folder."""
     for name in ("AIRFLOW__CORE__EXECUTOR", "AIRFLOW_CONN_X", "DBT_CLOUD__API_TOKEN", "DESTINATION__X"):
         monkeypatch.setenv(name, "theirs")
     env = isolated_environment(tmp_path)
