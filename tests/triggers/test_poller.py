@@ -1,0 +1,583 @@
+"""The poller: few requests for many waits, and none of them lost."""
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+import logging
+import math
+import re
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_mock import MockerFixture
+
+from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
+from airflow_provider_dbtcloud_dlt.hooks import connection
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
+from airflow_provider_dbtcloud_dlt.triggers import poller as poller_module
+from airflow_provider_dbtcloud_dlt.triggers.poller import Poller, PollerKey, Subscription
+
+SOON = 0.05
+LISTS = r"GET .*/runs/\?"
+
+
+def run(main: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in a loop of its own; whatever hangs, ends the test."""
+    return asyncio.run(asyncio.wait_for(main, 20))
+
+
+async def wait(
+    run_id: int, interval: float = SOON, *, conn_id: str = "dbt_cloud_default", **limits: Any
+) -> Ending:
+    """Wait as a trigger does."""
+    async with Poller.shared(conn_id, None, {}).subscribed(Wait(run_id, **limits), interval) as waiter:
+        return await waiter.ended
+
+
+def asked(emu: Emulator, pattern: str) -> list[str]:
+    """The requests that match a pattern, such as the looks at many runs."""
+    return [path for method, path in emu.requests if re.search(pattern, f"{method} {path}")]
+
+
+def poller_threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("dbt-cloud-poller")]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until something that other tasks or threads do has happened."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        await asyncio.sleep(0.01)
+
+
+# --- few requests ----------------------------------------------------------------------------------------
+
+
+def test_250_waits_cost_three_requests(emu: Emulator) -> None:
+    """One look at 250 runs is three requests."""
+    run_ids = [emu.trigger() for _ in range(250)]
+
+    async def main() -> list[Ending]:
+        return await asyncio.gather(*map(wait, run_ids))
+
+    assert {ending.status for ending in run(main())} == {"success"}
+    assert len(emu.requests) == 3
+
+
+def test_each_waiter_gets_its_own_runs_ending(emu: Emulator) -> None:
+    """Of runs that end differently each waiter hears its own."""
+    run_ids = {}
+    for outcome in ("success", "error", "cancelled"):
+        emu.script_job(emu.job_id, outcome=outcome)
+        run_ids[outcome] = emu.trigger()
+
+    async def main() -> list[Ending]:
+        return await asyncio.gather(*map(wait, run_ids.values()))
+
+    assert [ending.status for ending in run(main())] == list(run_ids)
+
+
+def test_waits_for_one_run_share_it(emu: Emulator) -> None:
+    """Two waits for the same run cost one request, and both end."""
+    run_id = emu.trigger()
+
+    async def main() -> list[Ending]:
+        return await asyncio.gather(wait(run_id), wait(run_id))
+
+    assert [ending.status for ending in run(main())] == ["success", "success"]
+    assert len(emu.requests) == 1
+
+
+def test_late_joiner_is_asked_for(emu: Emulator) -> None:
+    """A wait that begins while the poller sleeps for another one is not put off until then."""
+    emu.script_job(emu.job_id, seconds=60)
+    slow = emu.trigger()
+    emu.script_job(emu.job_id)
+    ended = emu.trigger()
+
+    async def main() -> Ending:
+        sleeper = asyncio.create_task(wait(slow, 100))
+        await asyncio.sleep(0.1)
+        ending = await asyncio.wait_for(wait(ended), 2)
+        sleeper.cancel()
+        return ending
+
+    assert run(main()).status == "success"
+
+
+def test_free_places_go_to_those_due_next(emu: Emulator) -> None:
+    """A request for one run takes along another that would be due later."""
+    emu.script_job(emu.job_id, seconds=0.3)
+    often, seldom = emu.trigger(), emu.trigger()
+
+    async def main() -> list[Ending]:
+        began = time.monotonic()
+        endings = await asyncio.gather(wait(often), wait(seldom, 100))
+        assert time.monotonic() - began < 3, "the seldom one waited for its own interval"
+        return endings
+
+    assert [ending.status for ending in run(main())] == ["success", "success"]
+    assert not asked(emu, rf"/runs/{seldom}/")
+
+
+def test_seldom_looks_alone_are_seldom(emu: Emulator) -> None:
+    """A wait's interval is kept: between its looks nothing is asked."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+
+    async def main() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wait(run_id, 0.4), 0.95)
+
+    run(main())
+    assert len(emu.requests) == 2
+
+
+@given(dues=st.lists(st.floats(0, 200), min_size=1, max_size=350), by_id=st.booleans())
+def test_who_is_asked_for(dues: list[float], by_id: bool) -> None:
+    """All who are due; and if runs are listed, those due next, as far as no request more is needed."""
+
+    async def main() -> None:
+        poller = Poller(DbtCloudHook("unused"), PollerKey("unused", None, ""), clock=lambda: 100.0)
+        poller._lists_by_id = by_id
+        waiting = [Subscription(Wait(1), 1, due) for due in dues]
+        chosen = poller._due(waiting)
+        due = [one for one in waiting if one.due <= 100]
+        assert set(map(id, due)) <= set(map(id, chosen))
+        if by_id:
+            assert math.ceil(len(chosen) / 100) == math.ceil(len(due) / 100)
+            assert len(chosen) == len(waiting) or len(chosen) % 100 == 0
+        else:
+            assert len(chosen) == len(due)
+        left = {id(one): one for one in waiting if one not in chosen}
+        assert all(one.due >= max((c.due for c in chosen), default=0) for one in left.values())
+
+    asyncio.run(main())
+
+
+# --- apart -----------------------------------------------------------------------------------------------
+
+
+def test_connections_are_apart(emu: Emulator, connect: Callable[..., None]) -> None:
+    """A connection whose host is dead does not hold up the waits on another one."""
+    connect("dead", host="http://127.0.0.1:9", login="1", password="token")
+    run_id = emu.trigger()
+
+    async def main() -> Ending:
+        stuck = asyncio.create_task(wait(1, conn_id="dead"))
+        ending = await asyncio.wait_for(wait(run_id), 2)
+        assert not stuck.done()
+        stuck.cancel()
+        return ending
+
+    assert run(main()).status == "success"
+
+
+def test_accounts_are_apart(emu: Emulator) -> None:
+    """Waits on two accounts of one connection do not share requests."""
+
+    async def main() -> bool:
+        return Poller.shared("dbt_cloud_default", 1, {}) is Poller.shared("dbt_cloud_default", 2, {})
+
+    assert not run(main())
+
+
+def test_hook_params_that_are_equal_share(emu: Emulator) -> None:
+    """The order of hook_params does not matter."""
+
+    async def main() -> bool:
+        first = Poller.shared("dbt_cloud_default", 1, {"timeout": 5, "verify": True})
+        return first is Poller.shared("dbt_cloud_default", 1, {"verify": True, "timeout": 5})
+
+    assert run(main())
+
+
+def test_loops_are_apart(emu: Emulator) -> None:
+    """Each event loop has pollers of its own: `dag.test()` makes a loop for every trigger."""
+    assert run(wait(emu.trigger())).status == "success"
+    assert run(wait(emu.trigger())).status == "success"
+
+
+# --- beginning and end -----------------------------------------------------------------------------------
+
+
+def test_stops_when_nobody_waits(emu: Emulator) -> None:
+    """After the last wait there is no task, no thread and no entry left."""
+    run_id = emu.trigger()
+
+    async def main() -> None:
+        await wait(run_id)
+        await until(lambda: len(asyncio.all_tasks()) == 1 + is_wrapped())
+        await until(lambda: not poller_threads())
+        assert not poller_module._pollers[asyncio.get_running_loop()]
+
+    def is_wrapped() -> int:
+        """Whether `asyncio.wait_for` runs `main` in a task of its own, as it does before Python 3.12."""
+        return sum(task.get_coro().__name__ == "wait_for" for task in asyncio.all_tasks())
+
+    run(main())
+
+
+def test_closed_loops_leave_nothing(emu: Emulator) -> None:
+    """The registry does not keep a loop that is gone."""
+    run_id = emu.trigger()
+
+    async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
+        await wait(run_id)
+        return weakref.ref(asyncio.get_running_loop())
+
+    gone = run(main())
+    run(main())  # the libraries' own thread-locals keep the latest loop
+    gc.collect()
+    assert gone() is None
+
+
+def test_starts_again(emu: Emulator) -> None:
+    """In a loop in which a poller has stopped, the next wait starts one."""
+    first, second = emu.trigger(), emu.trigger()
+
+    async def main() -> list[str]:
+        return [(await wait(first)).status, (await wait(second)).status]
+
+    assert run(main()) == ["success", "success"]
+
+
+def test_cancelled_waiter_is_not_asked_for_any_more(emu: Emulator) -> None:
+    """A trigger that Airflow cancels leaves; the others' waits go on."""
+    emu.script_job(emu.job_id, seconds=60)
+    gone = emu.trigger()
+    emu.script_job(emu.job_id, seconds=0.4)
+    stays = emu.trigger()
+
+    async def main() -> Ending:
+        leaver = asyncio.create_task(wait(gone))
+        stayer = asyncio.create_task(wait(stays))
+        await until(lambda: bool(asked(emu, LISTS)))
+        leaver.cancel()
+        await asyncio.sleep(0.1)
+        emu.requests.clear()
+        return await stayer
+
+    assert run(main()).status == "success"
+    assert not asked(emu, str(gone))
+
+
+def test_cancellation_during_a_request(emu: Emulator) -> None:
+    """The last waiter may leave while a request is on its way."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+
+    async def main() -> None:
+        waiter = asyncio.create_task(wait(run_id))
+        await until(lambda: bool(emu.requests))
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        await until(lambda: not poller_threads())
+
+    run(main())
+
+
+def test_time_is_up_although_the_interval_is_long(emu: Emulator) -> None:
+    """The last look is at the deadline."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+
+    async def main() -> tuple[Ending, float]:
+        began = time.time()
+        ending = await wait(run_id, 100, end_time=began + 0.3)
+        return ending, time.time() - began
+
+    ending, seconds = run(main())
+    assert ending.status == "timeout"
+    assert 0.3 <= seconds < 1.5
+
+
+# --- trouble ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outage(emu: Emulator) -> Callable[[Callable[[], None]], str]:
+    """Let faults hit the looks at a run, then wait for its end; return the ending."""
+
+    def go(fault: Callable[[], None]) -> str:
+        run_id = emu.trigger()
+        fault()
+        return str(run(wait(run_id)).status)
+
+    return go
+
+
+def test_server_errors_are_outlived(emu: Emulator, outage: Callable[..., str]) -> None:
+    """502s with a proxy's page pass."""
+    assert outage(lambda: emu.fail_next(3, status=502)) == "success"
+
+
+def test_dropped_connections_are_outlived(emu: Emulator, outage: Callable[..., str]) -> None:
+    """Connections that are cut pass."""
+    assert outage(lambda: emu.drop_next(3)) == "success"
+
+
+def test_html_is_outlived(emu: Emulator, outage: Callable[..., str]) -> None:
+    """A login page in place of an answer passes."""
+    assert outage(lambda: emu.fail_next(3, status=200, body="<html>Sign in</html>")) == "success"
+
+
+def test_rate_limit_is_outlived(emu: Emulator, outage: Callable[..., str]) -> None:
+    """429s pass."""
+    assert outage(lambda: emu.fail_next(3, status=429, body="{}")) == "success"
+
+
+def test_outage_is_logged_once(
+    emu: Emulator, outage: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outage is logged when it begins and when it ends, not at every look."""
+    caplog.set_level(logging.INFO)
+    outage(lambda: emu.fail_next(5, status=502))
+    said = [record.getMessage() for record in caplog.records if record.name == poller_module.__name__]
+    assert len(said) == 2
+    assert "connection 'dbt_cloud_default'" in said[0]
+    assert "answers again" in said[1]
+
+
+def test_outage_that_lasts_ends_the_wait(emu: Emulator) -> None:
+    """After outage_tolerance the waiter hears that nothing could be learnt."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+    emu.fail_next(1000)
+    ending = run(wait(run_id, outage_tolerance=0.3))
+    assert ending.status == "unreachable"
+    assert "502" in ending.message
+
+
+def test_unknown_run_concerns_its_waiter_alone(emu: Emulator) -> None:
+    """A run that the list does not have is asked for singly, and the others' waits end meanwhile."""
+    run_ids = [emu.trigger(), emu.trigger()]
+
+    async def main() -> list[Ending]:
+        unknown = asyncio.create_task(wait(999))
+        endings = await asyncio.gather(*map(wait, run_ids))
+        assert not unknown.done()
+        unknown.cancel()
+        return endings
+
+    assert [ending.status for ending in run(main())] == ["success", "success"]
+    assert asked(emu, "/runs/999/")
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_one_runs_trouble_concerns_its_waiter_alone(emu: Emulator, status: int) -> None:
+    """A run that is not listed, and fails when it is asked for singly, spoils no other's look."""
+    run_ids = [emu.trigger(), emu.trigger()]
+    emu.fail_next(1000, status=status, path="/runs/999/", body="{}")
+
+    async def main() -> list[Ending]:
+        spoiler = asyncio.create_task(wait(999))
+        endings = await asyncio.wait_for(asyncio.gather(*map(wait, run_ids)), 5)
+        spoiler.cancel()
+        return endings
+
+    assert [ending.status for ending in run(main())] == ["success", "success"]
+
+
+def test_one_runs_trouble_is_no_outage(emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """While other runs are answered, the log does not speak of an outage at every look."""
+    emu.script_job(emu.job_id, seconds=0.4)
+    run_id = emu.trigger()
+    emu.fail_next(1000, status=403, path="/runs/999/", body="{}")
+
+    async def main() -> None:
+        spoiler = asyncio.create_task(wait(999))
+        await wait(run_id)
+        spoiler.cancel()
+
+    run(main())
+    assert not [record for record in caplog.records if record.name == poller_module.__name__]
+
+
+def test_missing_run_is_found_singly(emu: Emulator) -> None:
+    """A run that the list leaves out (listing may lag) is asked for by itself."""
+    run_ids = [emu.trigger(), emu.trigger()]
+    emu.fail_next(1, status=200, path=LISTS, body='{"status": {"code": 200}, "data": []}')
+
+    async def main() -> list[Ending]:
+        return await asyncio.gather(*map(wait, run_ids))
+
+    assert [ending.status for ending in run(main())] == ["success", "success"]
+    assert len(asked(emu, r"/runs/\d+/$")) == 2
+
+
+def wait_for_two(emu: Emulator) -> list[str]:
+    emu.script_job(emu.job_id, seconds=0.5)
+    run_ids = [emu.trigger(), emu.trigger()]
+    emu.requests.clear()
+
+    async def main() -> list[Ending]:
+        return await asyncio.gather(*map(wait, run_ids))
+
+    return [ending.status for ending in run(main())]
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "singly" in record.getMessage()]
+
+
+def test_list_by_id_that_is_refused(emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that refuses pk__in is asked for each run from then on; that is said once."""
+    refusal = '{"status": {"code": 400, "user_message": "No."}, "data": "\'pk__in\' is not allowed"}'
+    emu.fail_next(1000, status=400, path=LISTS, body=refusal)
+    assert wait_for_two(emu) == ["success", "success"]
+    assert len(asked(emu, LISTS)) == 1
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_list_by_id_that_is_ignored(emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that ignores pk__in is asked for each run from then on; that is said once."""
+    others = '{"status": {"code": 200}, "data": [{"id": 5, "status": 10}, {"id": 6, "status": 10}]}'
+    emu.fail_next(1000, status=200, path=LISTS, body=others)
+    assert wait_for_two(emu) == ["success", "success"]
+    assert len(asked(emu, LISTS)) == 1
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_rotated_token_is_read_again(emu: Emulator, connect: Callable[..., None]) -> None:
+    """After a 401 the connection is looked up again; the wait goes on with the new token."""
+    connect(host=emu.host, login="1", password="an-old-token")
+    run_id = emu.trigger()
+
+    async def main() -> Ending:
+        waiter = asyncio.create_task(wait(run_id))
+        await until(lambda: len(emu.requests) >= 2)
+        assert not waiter.done()
+        connect(host=emu.host, login="1", password=emu.token)
+        return await waiter
+
+    assert run(main()).status == "success"
+
+
+def test_corrected_connection_is_read_again(emu: Emulator, connect: Callable[..., None]) -> None:
+    """A connection that can't be used is looked up again at the next look."""
+    connect(host="http://dbt.example.com", login="1", password=emu.token)  # plain http: refused
+    run_id = emu.trigger()
+
+    async def main() -> Ending:
+        waiter = asyncio.create_task(wait(run_id))
+        await asyncio.sleep(0.2)
+        connect(host=emu.host, login="1", password=emu.token)
+        return await waiter
+
+    assert run(main()).status == "success"
+
+
+def test_one_connection_lookup_for_many_requests(emu: Emulator, mocker: MockerFixture) -> None:
+    """However many requests a look takes, the connection is looked up once."""
+    lookups = mocker.spy(connection, "read")
+    run_ids = [emu.trigger() for _ in range(201)]
+
+    async def main() -> None:
+        await asyncio.gather(*map(wait, run_ids))
+
+    run(main())
+    assert lookups.call_count == 1
+
+
+def break_down(emu: Emulator, mocker: MockerFixture) -> None:
+    """A defect: what no error of the client stands for."""
+    mocker.patch("requests.Session.request", side_effect=ZeroDivisionError("a defect"))
+
+
+def test_defect_reaches_the_waiters(emu: Emulator, mocker: MockerFixture) -> None:
+    """If the poller breaks down, the triggers fail instead of waiting for ever."""
+    break_down(emu, mocker)
+    with pytest.raises(RuntimeError, match=r"broke down.*a defect"):
+        run(wait(emu.trigger()))
+
+
+def test_waiter_who_joins_a_broken_poller(emu: Emulator, mocker: MockerFixture) -> None:
+    """Who joins between a breakdown and the leaving of its waiters does not wait in vain."""
+    run_id = emu.trigger()
+    break_down(emu, mocker)
+
+    async def main() -> Ending:
+        poller = Poller.shared("dbt_cloud_default", None, {})
+        async with poller.subscribed(Wait(run_id), SOON) as first:
+            with pytest.raises(RuntimeError):
+                await first.ended
+            mocker.stopall()
+            async with poller.subscribed(Wait(run_id), SOON) as second:
+                return await second.ended
+
+    assert run(main()).status == "success"
+
+
+def test_log_lines_belong_to_no_task(emu: Emulator) -> None:
+    """What the poller logs is not written under the task whose trigger came first."""
+    task: contextvars.ContextVar[str] = contextvars.ContextVar("task", default="none")
+    seen: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(task.get())
+
+    @contextlib.asynccontextmanager
+    async def collected() -> AsyncIterator[None]:
+        handler = Collector()
+        poller_module.log.addHandler(handler)
+        yield
+        poller_module.log.removeHandler(handler)
+
+    run_id = emu.trigger()
+    emu.fail_next(1)
+
+    async def main() -> None:
+        task.set("transform")
+        async with collected():
+            await wait(run_id)
+
+    run(main())
+    assert seen
+    assert set(seen) == {"none"}
+
+
+def test_looks_do_not_block_the_loop(emu: Emulator) -> None:
+    """While an answer takes its time, the triggerer's event loop goes on."""
+    run_id = emu.trigger()
+
+    async def main() -> float:
+        longest = 0.0
+        waiter = asyncio.create_task(wait(run_id))
+        while not waiter.done():
+            began = time.monotonic()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.monotonic() - began)
+        await waiter
+        return longest
+
+    with slow_answers(emu, 0.6):
+        assert run(main()) < 0.3
+
+
+@contextlib.contextmanager
+def slow_answers(emu: Emulator, seconds: float) -> Iterator[None]:
+    """Keep the emulator's state locked for a while, so that its answers wait."""
+    locked = threading.Event()
+
+    def hold() -> None:
+        with emu.engine.held():
+            locked.set()
+            time.sleep(seconds)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait()
+    yield
+    holder.join()
