@@ -1,0 +1,209 @@
+"""Every example of the README runs: DAGs and scripts against the emulator, settings by what reads them."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Connection
+from processes import isolated_environment
+
+from airflow_provider_dbtcloud_dlt.emulator import config
+from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
+from airflow_provider_dbtcloud_dlt.hooks import connection
+
+RUNNER = Path(__file__).with_name("run_airflow_examples.py")
+JOB_ID = 67890
+RUN_SECONDS = 300
+
+
+@pytest.fixture(scope="session")
+def in_airflow(tmp_path_factory, readme_blocks, emulator_folder) -> dict[str, Any]:
+    """What the README's DAGs and tests did in an Airflow of their own."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(emulator_folder, folder, dirs_exist_ok=True)
+    home, answer = folder / "airflow", folder / "answer.json"
+    (home / "dags").mkdir(parents=True)
+    for block in readme_blocks:
+        if block.run == "dag":
+            (home / "dags" / block.file).write_text(block.text, encoding="utf-8")
+    tests = "\n\n".join(block.text for block in readme_blocks if block.run == "pytest")
+    (folder / "test_readme.py").write_text(tests, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), str(home), str(answer)],
+        cwd=folder,
+        env=isolated_environment(folder)
+        | {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert answer.exists(), done.stdout[-5000:]
+    return {**json.loads(answer.read_text(encoding="utf-8")), "log": done.stdout}
+
+
+@pytest.fixture
+def dbt_cloud(tmp_path, monkeypatch, emulator_folder):
+    """An emulator that serves the README's account, and the environment that leads there both ways."""
+    monkeypatch.chdir(tmp_path)
+    with emulator(emulator_folder / "emulator.yaml") as emu:
+        emu.script_job(JOB_ID, artifacts={"run_results.json": '{"results": []}'})
+        fields = {
+            "conn_type": "dbt_cloud_dlt",
+            "host": emu.host,
+            "login": str(emu.account_id),
+            "password": emu.token,
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", json.dumps(fields))
+        monkeypatch.setenv("DBT_CLOUD__API_TOKEN", emu.token)
+        monkeypatch.setenv("DBT_CLOUD__ACCOUNT_ID", str(emu.account_id))
+        monkeypatch.setenv("DBT_CLOUD__JOB_ID", str(JOB_ID))
+        monkeypatch.setenv("DBT_CLOUD__BASE_API_URL", f"{emu.url}/api")
+        yield emu
+
+
+def test_every_python_block_is_run(readme_blocks):
+    """No Python, TOML or YAML block lacks the comment that says how the tests run it."""
+    ways = {"python": {"dag", "python", "pytest"}, "toml": {"connection"}, "yaml": {"emulator"}}
+    assert [block for block in readme_blocks if block.run not in ways.get(block.language, {block.run})] == []
+    assert {block.language for block in readme_blocks} == {*ways, "sh"}
+
+
+def test_the_first_example_ends_within_forty_lines(readme, readme_blocks):
+    """Problem, promise and a complete DAG are on the first screen."""
+    first = readme_blocks[0]
+    assert (first.run, first.line + first.text.count("\n") + 1 <= 40) == ("dag", True)
+
+
+def test_a_dag_runs_to_its_end(dag_block, in_airflow):
+    """The DAG file is imported, and each of its tasks succeeds."""
+    told = in_airflow[dag_block.file]
+    errors = [line for line in in_airflow["log"].splitlines() if "[error" in line or "Error" in line]
+    assert told.get("state") == "success", told.get("error", "\n".join(errors))
+    assert set(told["tasks"].values()) == {"success"}
+
+
+def test_the_marker_is_as_described(in_airflow):
+    """A run's cause begins with a marker of the form that the README shows."""
+    causes = in_airflow["causes"]
+    assert causes
+    ours = [cause for cause in causes if cause != "Triggered via API"]  # the helpers' own
+    assert [cause for cause in ours if not re.match(r"\[af:[0-9a-f]{16}/\d+\] \S", cause)] == []
+
+
+def test_the_load_ids_reach_dbt_cloud(in_airflow):
+    """The template that hands dlt's load ids to the cause renders to them."""
+    assert [cause for cause in in_airflow["causes"] if re.search(r"\] dlt loads \d+\.\d+$", cause)]
+
+
+def test_the_examples_of_tests_pass(in_airflow):
+    """The test file that the README shows passes."""
+    assert in_airflow["tests"] == 0, in_airflow["log"][-5000:]
+
+
+def test_a_script_runs(python_block, dbt_cloud, capsys):
+    """The script ends without an exception and prints something."""
+    exec(compile(python_block.text, f"README.md, {python_block}", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.strip()
+
+
+def exported(text: str) -> dict[str, str]:
+    """Return the variables that a block of ``export NAME=value`` lines sets."""
+    words = shlex.split(text)
+    assert set(words[::2]) == {"export"}
+    return dict(word.split("=", 1) for word in words[1::2])
+
+
+def settings_of(block: Any, folder: Path) -> connection.Settings:
+    """Return what the hook makes of a block that tells of credentials."""
+    words = shlex.split(block.text.replace("\\\n", " "))
+    environment = {"AIRFLOW_HOME": str(folder), "DLT_PROJECT_DIR": str(folder)}
+    if block.language == "toml":
+        (folder / ".dlt").mkdir()
+        (folder / ".dlt" / "secrets.toml").write_text(block.text, encoding="utf-8")
+        assert list(tomllib.loads(block.text)) == ["dbt_cloud"]
+    elif words[0] == "export":
+        environment |= exported(block.text)
+    else:
+        assert words[:3] == ["airflow", "connections", "add"]
+        options = {
+            name.removeprefix("--conn-"): value for name, value in zip(words[4::2], words[5::2], strict=True)
+        }
+        fields = {"conn_type": options.pop("type"), **options}
+        return connection.read(Connection(conn_id=words[3], **fields))
+    code = (
+        "import json, dataclasses\n"
+        "from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook\n"
+        "print(json.dumps(dataclasses.asdict(DbtCloudHook().settings)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=isolated_environment(folder) | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return connection.Settings(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_each_form_of_the_credentials_says_the_same(connection_block, tmp_path):
+    """JSON, URI, command line, secrets.toml and variables lead to one and the same account and job."""
+    found = settings_of(connection_block, tmp_path)
+    assert found.api_token == "the-token"
+    assert found.account_id == "12345"
+    assert found.base_api_url == "https://ab123.us1.dbt.com/api"
+    assert {name: value for name, value in found.defaults.items() if name != "cause"} == {"job_id": "67890"}
+
+
+def test_the_emulators_file_is_served(emulator_folder):
+    """The YAML is a configuration that the emulator accepts, with the names that the examples use."""
+    served = config.load(emulator_folder / "emulator.yaml")
+    assert {job.id: job.name for job in served.jobs} == {JOB_ID: "Nightly build", 67891: "Pretends"}
+    assert (served.account.id, served.account.token) == (12345, "the-token")
+
+
+def test_the_emulators_options_exist(readme, readme_blocks):
+    """Each option that the README gives the emulator, or tells of, is one of its command line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_dbtcloud_dlt.emulator", "--help"],
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    (command,) = [block.text for block in readme_blocks if block.text.startswith("python -m")]
+    section = readme.partition("\n## The emulator\n")[2].partition("\n## ")[0]
+    told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", command)) | set(
+        re.findall(r"`(--[a-z][a-z-]+)", section)
+    )
+    assert {"--config", "--state", "--port"} <= told
+    assert told <= set(re.findall(r"--[a-z][a-z-]+", done.stdout))
+
+
+def test_the_emulators_connection_fits_its_file(emulator_folder, readme_blocks):
+    """The connection to the emulator has the account, the token and the port of the two blocks before it."""
+    (block,) = [
+        block for block in readme_blocks if block.run == "emulator" and block.text.startswith("export")
+    ]
+    fields = json.loads(exported(block.text)["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"])
+    account = config.load(emulator_folder / "emulator.yaml").account
+    assert (fields["login"], fields["password"]) == (str(account.id), account.token)
+    assert fields["host"] == "http://127.0.0.1:8580"
+    assert any(f"--port {fields['host'].rpartition(':')[2]}" in other.text for other in readme_blocks)

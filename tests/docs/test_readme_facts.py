@@ -1,0 +1,238 @@
+"""What the README says of code and checkout is so: names, parameters, defaults, versions, links."""
+
+import importlib
+import inspect
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_provider_dbtcloud_dlt import helpers
+from airflow_provider_dbtcloud_dlt.hooks.connection import JOB_DEFAULTS, Settings
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
+from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS, CONNECTION_FORM
+
+PACKAGE = "airflow_provider_dbtcloud_dlt"
+ROOT = Path(__file__).resolve().parents[2]
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CHANGELOG.md")}
+README = TEXTS["README.md"]
+PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+LINKS = [
+    (name, target)
+    for name, text in TEXTS.items()
+    for target in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", text)
+]
+TABLES = re.findall(r"<!-- parameters: (\S+) -->\n((?:\|.*\n)+)", README)
+MODULES = (
+    "operators.dbt_cloud",
+    "operators.dlt",
+    "sensors.dbt_cloud",
+    "hooks.dbt_cloud",
+    "triggers.dbt_cloud",
+)
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of a table's rows, without those of its head."""
+    return [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in table.splitlines()[2:]]
+
+
+def section(title: str) -> str:
+    """Return what stands under a heading, up to the next of the same or a higher level."""
+    heading = re.search(rf"^(#+) {re.escape(title)}$", README, re.MULTILINE)
+    assert heading, title
+    rest = README[heading.end() :]
+    end = re.search(rf"^#{{1,{len(heading[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def table_after(text: str, head: str) -> list[list[str]]:
+    """Return the rows of the table whose head begins so."""
+    match = re.search(rf"^\| ?{re.escape(head)}.*\n(?:\|.*\n?)+", text, re.MULTILINE)
+    assert match, head
+    return rows(match[0])
+
+
+def code(cell: str) -> list[str]:
+    """Return what is set as code in a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a text."""
+    without_code = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", without_code, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(("name", "target"), LINKS)
+def test_a_link_leads_somewhere(name, target):
+    """The file is there, and so is the heading."""
+    file, _, anchor = target.partition("#")
+    path = ROOT / (file or name)
+    assert path.exists()
+    if anchor:
+        assert anchor in anchors(path.read_text(encoding="utf-8"))
+
+
+def test_every_chapter_is_in_the_contents():
+    """The list of contents links to each chapter, in their order."""
+    chapters = re.findall(r"^## (.*)$", PROSE, re.MULTILINE)
+    contents = README.partition("**Contents**")[2].partition("\n\n")[0]
+    assert re.findall(r"\[([^]]+)\]", contents) == chapters
+
+
+def test_every_make_target_exists():
+    """Each `make` command that is told of is one of the Makefile's."""
+    told = set(re.findall(r"`make ([a-z-]+)`", README))
+    assert {"demo", "airflow", "test"} <= told
+    assert told <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_every_extra_exists():
+    """Each extra that is installed is one of the package's."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = set(re.findall(r'pip install "\.\[(\w+)\]"', README))
+    assert told
+    assert told <= project["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_class_is_told_of(module):
+    """Whatever a module offers is named in the README."""
+    found = importlib.import_module(f"{PACKAGE}.{module}")
+    names = getattr(found, "__all__", None) or [
+        name
+        for name, value in vars(found).items()
+        if inspect.isclass(value) and value.__module__ == found.__name__ and not name.startswith("_")
+    ]
+    errors = {"DbtCloudConnectionError", "DbtCloudJobRunException"}
+    assert [name for name in names if name not in errors and name not in README] == []
+
+
+@pytest.mark.parametrize(("path", "table"), TABLES, ids=[path for path, _ in TABLES])
+def test_a_table_has_exactly_the_parameters(path, table):
+    """No parameter is missing from the table, and none of it is made up."""
+    module, _, name = path.partition(":")
+    parameters = inspect.signature(getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)).parameters
+    told = [word for cells in rows(table) for word in code(cells[0])]
+    assert sorted(told) == sorted(name for name in parameters if name != "kwargs")
+
+
+@pytest.mark.parametrize(("path", "table"), TABLES, ids=[path for path, _ in TABLES])
+def test_a_table_has_the_defaults(path, table):
+    """A default that is set as code is the signature's; one that is empty is None."""
+    module, _, name = path.partition(":")
+    parameters = inspect.signature(getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)).parameters
+    for cells in rows(table):
+        for word in code(cells[0]):
+            default = parameters[word].default
+            if re.fullmatch(r"`[^`]+`", cells[1]):
+                assert default == yaml.safe_load(cells[1].strip("`")), word
+            elif cells[1] == "required":
+                assert default is inspect.Parameter.empty, word
+            elif cells[1] == "7 days":
+                assert default == 7 * 24 * 60 * 60, word
+            else:
+                assert default in (None, False), word
+
+
+@pytest.mark.parametrize(
+    "name", ["DbtCloudGetJobRunArtifactOperator", "DbtCloudListJobsOperator", "DbtCloudListJobRunsOperator"]
+)
+def test_the_small_operators_have_these_parameters(name):
+    """The row of an operator has the parameters beside those that all have."""
+    operator = getattr(importlib.import_module(f"{PACKAGE}.operators.dbt_cloud"), name)
+    own = set(inspect.signature(operator).parameters)
+    own -= {"dbt_cloud_conn_id", "account_id", "hook_params", "kwargs"}
+    table = table_after(section("Artifacts and lists"), "Operator | Parameters")
+    (cell,) = [cells[1] for cells in table if name in cells[0]]
+    assert set(code(cell)) - {"-id"} == own
+
+
+def test_the_fields_of_the_connection():
+    """The table has the form's labels, each with its field."""
+    table = {cells[0]: code(cells[1]) or [cells[1]] for cells in table_after(README, "In the form")}
+    labels = {label: [field] for field, label in CONNECTION_FORM["relabeling"].items()}
+    labels |= {field["label"]: [name] for name, field in CONNECTION_FIELDS.items()}
+    assert table == labels
+
+
+def test_the_defaults_of_the_connection():
+    """The numbers in the table are the code's."""
+    defaults = {cells[0]: cells[-1] for cells in table_after(README, "In the form")}
+    settings = Settings(origin="", api_token="")
+    assert defaults["Request time-out"] == "{:.0f} and {:.0f}".format(*settings.timeout)
+    assert defaults["Outage tolerance"] == f"{settings.outage_tolerance:.0f}"
+    assert f"https://{defaults['Access URL'].strip('`')}/api" == settings.base_api_url
+
+
+def test_the_fields_of_dlts_configuration():
+    """The text about dlt's section names every field that it has."""
+    text = section("dlt's configuration")
+    told = set(code(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)))
+    told |= set(re.findall(r"^(\w+) =", text, re.MULTILINE))
+    assert set(helpers.DBTCloudConfiguration().keys()) <= told
+    assert set(JOB_DEFAULTS) <= told
+
+
+def test_the_official_hooks_methods():
+    """Each method in the table of the hook exists, but for those that the table says are not there."""
+    for cells in table_after(section("From the official provider"), "Method"):
+        there = [hasattr(DbtCloudHook, method) for method in code(cells[0])]
+        assert set(there) == {cells[-1] != "not there"}, cells
+
+
+def test_the_modules_to_import():
+    """The table of import lines names modules that exist."""
+    told = code(section("From the official provider"))
+    ours = [name for name in told if re.fullmatch(rf"{PACKAGE}\.\w+\.\w+", name)]
+    assert len(ours) == 4
+    for name in ours:
+        importlib.import_module(name)
+
+
+@pytest.mark.parametrize("function", [helpers.run_dbt_cloud_job, helpers.get_dbt_cloud_run_status])
+def test_the_helpers_arguments(function):
+    """The table has the arguments in their order, with their defaults."""
+    (cell,) = [cells[1] for cells in table_after(README, "Function") if code(cells[0]) == [function.__name__]]
+    parameters = inspect.signature(function).parameters.values()
+
+    def told(parameter: Any) -> str:
+        with_default = parameter.kind is parameter.KEYWORD_ONLY or parameter.default is not None
+        return f"{parameter.name}={parameter.default}" if with_default else parameter.name
+
+    assert code(cell) == [told(parameter) for parameter in parameters]
+
+
+def test_the_versions():
+    """Required is what the package says, tested what CI installs."""
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / ".ci" / "constraints.txt").read_text().splitlines()
+        if re.fullmatch(r"[\w.\-]+==\S+", line)
+    )
+    matrix = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["checks"][
+        "strategy"
+    ]
+    required = {cells[0]: cells[1] for cells in table_after(section("Versions"), "| Required")}
+    tested = {cells[0]: cells[2] for cells in table_after(section("Versions"), "| Required")}
+    assert tested["Python"] == ", ".join(matrix["matrix"]["python"])
+    assert tested["Apache Airflow"] == pins["apache-airflow"]
+    assert tested["dlt"] == pins["dlt"]
+    assert tested["dbt-core, for the emulator"] == pins["dbt-core"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    minimum = dict(re.findall(r"([\w-]+)>=(\d+\.\d+)", " ".join(project["dependencies"])))
+    assert required["Apache Airflow"] == f"{minimum['apache-airflow']} or newer"
+    assert required["dlt"] == f"{minimum['dlt']} or newer"
+    assert required["Python"] == f"{project['requires-python'].removeprefix('>=')} or newer"
+
+
+def test_the_changelog_has_this_version():
+    """The newest entry is the package's version."""
+    newest = re.search(r"^## (\S+)", TEXTS["CHANGELOG.md"], re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == importlib.import_module(PACKAGE).__version__
