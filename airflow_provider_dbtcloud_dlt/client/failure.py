@@ -35,7 +35,11 @@ def report_failure(
         One sentence: which run ended how, at which step, and where a person can look.
     """
     try:
-        run = _with_logs(client, run, sleep)
+        for pause in LOG_PAUSES:
+            sleep(pause)
+            run = client.get_run(run.id, include_related=["run_steps"])
+            if all(step.logs for step in _failing_steps(run)):
+                break
     except DbtCloudError as error:
         log.warning("The steps of job run %s could not be read. %s", run.id, error)
     for step in _failing_steps(run):
@@ -49,15 +53,6 @@ def report_failure(
             "\n".join(lines[-LOG_LINES:]),
         )
     return _summary(run)
-
-
-def _with_logs(client: DBTCloudClientV2, run: Run, sleep: Callable[[float], None]) -> Run:
-    for pause in LOG_PAUSES:
-        sleep(pause)
-        run = client.get_run(run.id, include_related=["run_steps"])
-        if all(step.logs for step in _failing_steps(run)):
-            break
-    return run
 
 
 def _failing_steps(run: Run) -> list[RunStep]:

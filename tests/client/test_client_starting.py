@@ -1,0 +1,334 @@
+"""A run is started once: `RunStarter` against the emulator, crashes and lost answers included."""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+import responses
+
+from airflow_provider_dbtcloud_dlt.client import (
+    DBTCloudClientV2,
+    InvalidRequestError,
+    NotFoundError,
+    RejectedRequestError,
+    RunStatus,
+    ServerError,
+    UnreachableError,
+)
+from airflow_provider_dbtcloud_dlt.client.marker import Marker
+from airflow_provider_dbtcloud_dlt.client.starting import RunStarter, Started
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
+
+MARKER = Marker("0123456789abcdef", 1)
+OLDER = Marker(MARKER.work, 0)
+OTHER = Marker("fedcba9876543210", 1)
+TRIGGER = "POST .*/jobs/1000/run/"
+
+Start = Callable[..., Started]
+
+
+@pytest.fixture
+def start(cloud: DBTCloudClientV2, emu: Emulator, time: Any) -> Start:
+    """One try of a task: starts its run, or finds it."""
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        emu.clock.advance(seconds)
+
+    def one_try(
+        body: Mapping[str, Any] | None = None,
+        *,
+        look_first: bool = True,
+        marker: Marker = MARKER,
+        since: datetime | None = None,
+        **options: bool,
+    ) -> Started:
+        log = logging.getLogger("task")
+        starter = RunStarter(cloud, emu.job_id, marker, since, log, sleep)
+        return starter.start(
+            {"cause": marker.cause("Airflow"), **(body or {})}, look_first=look_first, **options
+        )
+
+    return one_try
+
+
+def _run_ids(emu: Emulator) -> list[int]:
+    return [run["id"] for run in emu.runs()]
+
+
+def test_first_try_only_triggers(start: Start, emu: Emulator) -> None:
+    """One request: nothing can have happened before."""
+    started = start(look_first=False)
+    assert emu.requests == [("POST", "/api/v2/accounts/1/jobs/1000/run/")]
+    assert emu.runs()[0]["trigger"]["cause"] == "[af:0123456789abcdef/1] Airflow"
+    assert started.owned
+
+
+def test_later_try_looks_with_one_request(start: Start, emu: Emulator) -> None:
+    """Of the ordinary number of runs."""
+    start()
+    assert [method for method, _ in emu.requests] == ["GET", "POST"]
+
+
+def test_later_try_adopts_the_active_run(
+    start: Start, emu: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker died; dbt goes on."""
+    caplog.set_level(logging.INFO, "task")
+    emu.script_job(emu.job_id, seconds=60)
+    first = start(look_first=False)
+    again = start()
+    assert (again.run.id, again.owned) == (first.run.id, True)
+    assert f"Job run {first.run.id} was started by an earlier try of this task" in caplog.text
+    assert len(emu.runs()) == 1
+
+
+def test_later_try_takes_the_succeeded_run(start: Start, emu: Emulator) -> None:
+    """Its result was never delivered."""
+    first = start(look_first=False)
+    again = start()
+    assert (again.run.id, again.run.status) == (first.run.id, RunStatus.SUCCESS)
+
+
+def test_later_try_starts_anew_after_a_failure(start: Start, emu: Emulator) -> None:
+    """With the same marker."""
+    emu.script_job(emu.job_id, outcome="error")
+    first = start(look_first=False)
+    second = start()
+    assert second.run.id != first.run.id
+    assert [run["trigger"]["cause"] for run in emu.runs()] == [MARKER.cause("Airflow")] * 2
+
+
+def test_runs_of_others_do_not_matter(start: Start, emu: Emulator) -> None:
+    """By hand, or of another task."""
+    emu.script_job(emu.job_id, seconds=60)
+    theirs = {emu.trigger(cause="By hand"), emu.trigger(cause=OTHER.cause("x"))}
+    assert start().run.id not in theirs
+
+
+def test_left_behind_run_is_cancelled(start: Start, emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Of an older epoch, before a new one is started."""
+    emu.script_job(emu.job_id, seconds=60)
+    left = emu.trigger(cause=OLDER.cause("x"))
+    started = start()
+    assert {run["id"]: run["status"] for run in emu.runs()} == {left: 30, started.run.id: 3}
+    assert f"Cancelling job run {left}, left behind when this task was cleared." in caplog.text
+
+
+def test_run_is_the_result_of_who_does_not_wait(start: Start, emu: Emulator) -> None:
+    """In any state."""
+    emu.script_job(emu.job_id, outcome="error")
+    first = start(look_first=False)
+    assert start(wait=False).run.id == first.run.id
+
+
+def test_runs_before_the_dag_run_are_not_read(start: Start, emu: Emulator) -> None:
+    """The list is newest first and ends there."""
+    emu.script_job(emu.job_id, seconds=60)
+    old = emu.trigger(cause=MARKER.cause("x"))
+    since = datetime.fromtimestamp(emu.clock.now() / 1e6, UTC) + timedelta(seconds=1)
+    emu.clock.advance(2)
+    assert start(since=since).run.id != old
+
+
+# --- retry_from_failure -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def failed(start: Start, emu: Emulator) -> int:
+    """A run of this work that failed, and can be retried."""
+    emu.script_job(emu.job_id, outcome="error")
+    return start(look_first=False).run.id
+
+
+def test_retry_takes_up_exactly_the_failed_run(start: Start, emu: Emulator, failed: int) -> None:
+    """By `/runs/{id}/retry/`."""
+    emu.requests.clear()
+    retry = start(retry_from_failure=True)
+    assert retry.run.retrying_run_id == failed
+    assert emu.requests[-1] == ("POST", f"/api/v2/accounts/1/runs/{failed}/retry/")
+
+
+def test_retry_is_found_again(start: Start, emu: Emulator, failed: int) -> None:
+    """Though it bears no marker."""
+    emu.script_job(emu.job_id, seconds=60)
+    retry = start(retry_from_failure=True)
+    assert start(retry_from_failure=True).run.id == retry.run.id
+
+
+def test_failure_before_a_clear_is_retried(start: Start, emu: Emulator, failed: int) -> None:
+    """`retry_from_failure` looks across epochs."""
+    cleared = Marker(MARKER.work, MARKER.epoch + 1)
+    assert start(marker=cleared, retry_from_failure=True).run.retrying_run_id == failed
+
+
+def test_refused_retry_starts_anew(
+    start: Start, emu: Emulator, failed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the log says why."""
+    emu.fail_next(status=400, path="/retry/", body='{"data": "RETRY_NOT_LATEST_RUN"}')
+    started = start(retry_from_failure=True)
+    assert started.run.retrying_run_id is None
+    assert "can't be retried, starting anew. " in caplog.text
+    assert "RETRY_NOT_LATEST_RUN" in caplog.text
+
+
+# --- reuse_existing_run -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def theirs(emu: Emulator) -> int:
+    """An active run that somebody else started, with overrides."""
+    emu.script_job(emu.job_id, seconds=600)
+    return emu.trigger(
+        cause="By hand", schema_override="pr_1", steps_override=["dbt run"], threads_override=4
+    )
+
+
+WANTED = {"schema_override": "pr_1", "steps_override": ["dbt run"], "threads_override": 4}
+
+
+def test_equal_run_is_joined_and_not_owned(
+    start: Start, theirs: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not ours is never cancelled."""
+    caplog.set_level(logging.INFO, "task")
+    joined = start(WANTED, look_first=False, reuse_existing_run=True)
+    assert (joined.run.id, joined.owned) == (theirs, False)
+    assert f"Joining the active job run {theirs} (cause: By hand)." in caplog.text
+
+
+def test_rendered_overrides_are_equal(start: Start, theirs: int) -> None:
+    """A template's number is text, a tuple of steps a list."""
+    body = {**WANTED, "steps_override": ("dbt run",), "threads_override": "4"}
+    assert start(body, look_first=False, reuse_existing_run=True).run.id == theirs
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema_override": "pr_2"},
+        {"schema_override": None},
+        {"steps_override": ["dbt run", "dbt test"]},
+        {"git_sha": "abc"},
+        {"git_branch": "main"},
+        {"threads_override": 8},
+        {"generate_docs_override": True},
+    ],
+)
+def test_run_with_other_overrides_is_not_joined(start: Start, theirs: int, changes: dict[str, Any]) -> None:
+    """It does not do what this task wants."""
+    started = start({**WANTED, **changes}, look_first=False, reuse_existing_run=True)
+    assert started.run.id != theirs
+    assert started.owned
+
+
+def test_log_says_why_a_run_is_not_joined(
+    start: Start, theirs: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the names of the overrides."""
+    caplog.set_level(logging.INFO, "task")
+    start({**WANTED, "schema_override": "pr_2", "git_sha": "a"}, look_first=False, reuse_existing_run=True)
+    assert f"Not joining job run {theirs}: it has another git_sha and schema_override" in caplog.text
+
+
+def test_ended_run_is_not_joined(start: Start, emu: Emulator, theirs: int) -> None:
+    """Only active ones are."""
+    emu.clock.advance(601)
+    assert start(WANTED, look_first=False, reuse_existing_run=True).run.id != theirs
+
+
+def test_own_run_is_joined_as_owned(start: Start, emu: Emulator) -> None:
+    """An earlier try started it."""
+    emu.script_job(emu.job_id, seconds=60)
+    mine = start(look_first=False)
+    again = start(look_first=False, reuse_existing_run=True)
+    assert (again.run.id, again.owned) == (mine.run.id, True)
+
+
+# --- lost answers -------------------------------------------------------------------------------------------
+
+
+def test_lost_answer_is_found_again(start: Start, emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """The connection broke after the run was started: it is not started twice."""
+    caplog.set_level(logging.INFO, "task")
+    emu.script_job(emu.job_id, seconds=60)
+    emu.drop_next(path=TRIGGER, after_effect=True)
+    started = start(look_first=False)
+    assert _run_ids(emu) == [started.run.id]
+    assert f"Job run {started.run.id} had been started all the same" in caplog.text
+
+
+@pytest.mark.parametrize("outcome", ["success", "error"])
+def test_lost_run_that_has_ended_is_found(start: Start, emu: Emulator, outcome: Any) -> None:
+    """A fast job is over before anybody looks."""
+    emu.script_job(emu.job_id, outcome=outcome)
+    emu.drop_next(path=TRIGGER, after_effect=True)
+    assert start(look_first=False).run.id == _run_ids(emu)[0]
+
+
+def test_earlier_failure_is_not_taken_for_the_lost_run(start: Start, emu: Emulator, failed: int) -> None:
+    """It was known before the trigger."""
+    emu.drop_next(path=TRIGGER, after_effect=True)
+    assert start().run.id not in (failed, None)
+    assert len(emu.runs()) == 2
+
+
+def test_run_that_is_listed_late_is_found(start: Start, emu: Emulator, time: Any) -> None:
+    """Looking is repeated, through failures too."""
+    emu.script_job(emu.job_id, seconds=600)
+    emu.drop_next(path=TRIGGER, after_effect=True)
+    emu.fail_next(path="GET .*/runs/", body='{"data": []}', status=200, n=2)
+    emu.fail_next(path="GET .*/runs/", status=400)
+    assert start(look_first=False).run.id == _run_ids(emu)[0]
+    assert time.slept[:4] == [1.0, 2.0, 4.0, 8.0]
+
+
+def test_lost_request_is_raised_after_a_minute(start: Start, emu: Emulator, time: Any) -> None:
+    """No run was started: the next try starts it."""
+    emu.drop_next(path=TRIGGER)
+    with pytest.raises(UnreachableError):
+        start(look_first=False)
+    assert sum(time.slept) == 60
+    assert emu.runs() == []
+
+
+def test_html_502_may_have_started_a_run(start: Start, emu: Emulator) -> None:
+    """Nothing was started here; it was looked for all the same."""
+    emu.fail_next(path=TRIGGER, status=502)
+    with pytest.raises(ServerError):
+        start(look_first=False)
+    assert [method for method, _ in emu.requests] == ["POST"] + ["GET"] * 6
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, RejectedRequestError), (404, NotFoundError)])
+def test_refusal_is_not_looked_for(start: Start, emu: Emulator, status: int, kind: type[Exception]) -> None:
+    """dbt Cloud said no: there is no run."""
+    emu.fail_next(path=TRIGGER, status=status)
+    with pytest.raises(kind):
+        start(look_first=False)
+    assert len(emu.requests) == 1
+
+
+def test_bad_body_is_refused_unsent(start: Start, emu: Emulator) -> None:
+    """Before anything is asked."""
+    with pytest.raises(InvalidRequestError, match="threads_override"):
+        start({"threads_override": "many"}, look_first=False)
+    assert emu.requests == []
+
+
+def test_unsent_trigger_is_not_looked_for(time: Any) -> None:
+    """No connection, no run, no minute of looking."""
+    client = DBTCloudClientV2("t", 1, "https://dbt.test/api", retry_budget=0, sleep=time.sleep)
+    starter = RunStarter(client, 1, MARKER, None, logging.getLogger("task"), time.sleep)
+    with responses.RequestsMock() as server:
+        server.post(
+            "https://dbt.test/api/v2/accounts/1/jobs/1/run/",
+            body=requests.exceptions.ConnectTimeout("x"),
+        )
+        with pytest.raises(UnreachableError):
+            starter.start({"cause": "c"}, look_first=False)
+    assert time.slept == []
