@@ -101,7 +101,7 @@ def run_dbt_cloud_job(
         DbtCloudError: see ``client.errors`` for its other kinds.
     """
     _check_wait_seconds(wait_seconds)
-    configuration = _resolved(credentials or dlt.secrets.value)
+    configuration = _resolved() if credentials is None else _resolved(credentials)
     client = _client(configuration)
     body = {
         "cause": configuration.cause,
@@ -136,7 +136,7 @@ def get_dbt_cloud_run_status(
         cancel_on_timeout: cancel the run when the time is up.
     """
     _check_wait_seconds(wait_seconds)
-    configuration = _resolved(credentials or dlt.secrets.value)
+    configuration = _resolved() if credentials is None else _resolved(credentials)
     client = _client(configuration)
     run = _either("run_id", run_id, configuration.run_id)
     if not wait_for_outcome:
