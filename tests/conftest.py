@@ -6,6 +6,8 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -33,14 +35,23 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return make
 
 
+@pytest.fixture(scope="session")
+def aside() -> Iterator[ThreadPoolExecutor]:
+    """Does what no test needs to wait for."""
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
 @pytest.fixture
-def emu(connect: Callable[..., None]) -> Iterator["Emulator"]:
+def emu(connect: Callable[..., None], aside: ThreadPoolExecutor) -> Iterator["Emulator"]:
     """An emulated dbt Cloud, and the default connection that leads there."""
     from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
-    with emulator() as running:
+    with ExitStack() as stack:
+        running = stack.enter_context(emulator())
         connect(host=running.host, login=str(running.account_id), password=running.token)
         yield running
+        aside.submit(stack.pop_all().close)  # a server takes a while to stop
 
 
 @pytest.fixture
