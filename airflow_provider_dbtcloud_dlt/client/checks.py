@@ -57,7 +57,8 @@ def check_id(name: str, value: object) -> int:
     text = "" if value is None else str(value).strip()
     if not text or text == "None":
         raise InvalidCredentialsException(f"{name} is missing: give it, or set a default for it.")
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or int(text) == 0:
+    digits = text.isascii() and text.isdigit() and len(text) < 20  # ids are 64-bit integers
+    if isinstance(value, bool) or not digits or int(text) == 0:
         raise InvalidCredentialsException(f"{name} must be a positive whole number, got {text[:80]!r}.")
     return int(text)
 

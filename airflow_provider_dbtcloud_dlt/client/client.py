@@ -34,6 +34,7 @@ from airflow_provider_dbtcloud_dlt.client.models import (
     Project,
     Record,
     Run,
+    RunStatus,
     RunStep,
 )
 from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT, Transport
@@ -245,11 +246,14 @@ class DBTCloudClientV2:
             The run, ended: as success, error or cancelled.
 
         Raises:
+            InvalidRequestError: `poll_interval` is not positive.
             RunTimeoutError: the time is up.
             NotFoundError: there has been no such run for a minute.
             DbtCloudError: the API's last failure, when it has failed for longer than `outage_tolerance`;
                 or its first, when waiting can't mend that: a wrong token, no permission, a bad certificate.
         """
+        if not poll_interval > 0:
+            raise InvalidRequestError(f"poll_interval must be more than 0 seconds, got {poll_interval!r}.")
         wait = Wait(
             run_id=checks.check_id("run_id", run_id),
             end_time=None if timeout is None else self._clock() + timeout,
@@ -257,6 +261,7 @@ class DBTCloudClientV2:
         )
         outage = Outage(log, f"dbt Cloud ({self.host})")
         run: Run | None = None
+        status: RunStatus | None = None
         while True:
             pause = poll_interval
             try:
@@ -271,6 +276,9 @@ class DBTCloudClientV2:
                 if ending is not None and ending.status != "timeout":
                     raise
             else:
+                if run.status != status and not run.status.is_known:
+                    log.warning("Job run %s has a status that is not known: %d.", run.id, run.status)
+                status = run.status
                 outage.answered(self._clock())
                 ending = wait.answered(run, self._clock())
                 if on_answer is not None:

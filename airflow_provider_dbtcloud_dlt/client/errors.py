@@ -106,7 +106,7 @@ class ServerError(DbtCloudError):
         self,
         message: str,
         *,
-        status_code: int,
+        status_code: int = 500,
         user_message: str | None = None,
         retry_after: float | None = None,
     ) -> None:

@@ -44,7 +44,7 @@ def test_missing_id_is_named(value: object) -> None:
         checks.check_id("job_id", value)
 
 
-@pytest.mark.parametrize("value", ["abc", "1.5", 1.5, -1, 0, "0", True, "1/../2", "٣", [1]])
+@pytest.mark.parametrize("value", ["abc", "1.5", 1.5, -1, 0, "0", True, "1/../2", "٣", [1], "9" * 5000])
 def test_id_that_is_no_number_is_named(value: object) -> None:
     """Nothing else than digits gets into a path."""
     with pytest.raises(InvalidCredentialsException, match="run_id must be a positive whole number"):

@@ -13,6 +13,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     DbtCloudError,
     InvalidCredentialsException,
+    InvalidRequestError,
     MalformedAnswerError,
     NotFoundError,
     PermissionDeniedError,
@@ -262,6 +263,24 @@ def test_every_look_is_reported(impatient: DBTCloudClientV2, api: Cloud) -> None
     seen: list[int] = []
     impatient.wait_for_run(5, on_answer=lambda run: seen.append(run.status))
     assert seen == [1, 42, 10]
+
+
+def test_unknown_status_is_logged_once(
+    impatient: DBTCloudClientV2, api: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And waited through."""
+    api.shows(3, 42, 42, 502, 42, 10)
+    impatient.wait_for_run(5)
+    assert [text for text in caplog.messages if "42" in text] == [
+        "Job run 5 has a status that is not known: 42."
+    ]
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("nan")])
+def test_interval_is_positive(impatient: DBTCloudClientV2, interval: float) -> None:
+    """Nobody asks without a pause."""
+    with pytest.raises(InvalidRequestError, match="poll_interval must be more than 0 seconds"):
+        impatient.wait_for_run(5, poll_interval=interval)
 
 
 def test_passing_failures_are_outlived(impatient: DBTCloudClientV2, api: Cloud) -> None:
