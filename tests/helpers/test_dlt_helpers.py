@@ -31,7 +31,7 @@ from airflow_provider_dbtcloud_dlt.helpers import (
 
 API = "https://dbt.test/api"
 QUICKLY = 0.01
-"""Seconds between two looks: the emulator's runs end at once or in a tenth of a second."""
+"""Seconds between two looks."""
 
 
 def _credentials(emu: Emulator, **fields: Any) -> DBTCloudConfiguration:
@@ -275,9 +275,9 @@ def test_failed_run_is_returned(emu: Emulator, outcome: Any, field: str) -> None
 @pytest.mark.usefixtures("environment")
 def test_outcome_is_waited_for(emu: Emulator) -> None:
     """Over several looks."""
-    emu.script_job(emu.job_id, seconds=0.1)
+    emu.fail_next(2, status=200, path="GET", body='{"data": {"id": 5, "status": 3}}')
     assert run_dbt_cloud_job(wait_seconds=QUICKLY)["is_success"]
-    assert len(emu.requests) > 2
+    assert [method for method, _ in emu.requests] == ["POST", "GET", "GET", "GET"]
 
 
 @pytest.mark.usefixtures("environment")
