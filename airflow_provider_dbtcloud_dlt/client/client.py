@@ -240,7 +240,7 @@ class DBTCloudClientV2:
             timeout: seconds to wait at most; default: no limit.
             outage_tolerance: seconds for which the API may fail to answer before the wait gives up.
             cancel_on_timeout: cancel the run when the time is up.
-            on_answer: called with the run at every look.
+            on_answer: called with the run at every look; a true result ends the wait.
 
         Returns:
             The run, ended: as success, error or cancelled.
@@ -281,8 +281,8 @@ class DBTCloudClientV2:
                 status = run.status
                 outage.answered(self._clock())
                 ending = wait.answered(run, self._clock())
-                if on_answer is not None:
-                    on_answer(run)
+                if on_answer is not None and on_answer(run):
+                    return run
             if ending is not None and ending.status == "timeout":
                 cancelled = f" {self._cancel_late(run_id)}" if cancel_on_timeout else ""
                 raise RunTimeoutError(f"{ending.message}{cancelled}", run=run)

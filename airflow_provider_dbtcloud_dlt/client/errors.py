@@ -9,6 +9,7 @@
     ├── RateLimitError                  429: `retry_after` in seconds when the server said so
     ├── ServerError                     5xx
     ├── UnreachableError                DNS, connection, TLS, proxy, time-out: no answer at all
+    ├── JobLookupError                  no job, or more than one, bears the names that were given
     ├── MalformedAnswerError            an answer that is not dbt Cloud's: HTML, truncated JSON, a redirect
     └── RunTimeoutError                 a wait that reached its time limit (also a TimeoutError); has `run`
 
@@ -131,6 +132,10 @@ class UnreachableError(DbtCloudError):
 
 class MalformedAnswerError(DbtCloudError):
     """The answer is not one of dbt Cloud's API: HTML, truncated JSON, a redirect, no ``data``."""
+
+
+class JobLookupError(DbtCloudError):
+    """No job, or more than one, answers to the names; the message lists what there is."""
 
 
 class RunTimeoutError(DbtCloudError, TimeoutError):

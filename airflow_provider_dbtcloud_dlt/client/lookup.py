@@ -6,14 +6,10 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
-from airflow_provider_dbtcloud_dlt.client.errors import DbtCloudError
+from airflow_provider_dbtcloud_dlt.client.errors import JobLookupError
 from airflow_provider_dbtcloud_dlt.client.models import Environment, Job, Project
 
 SHOWN_NAMES = 20
-
-
-class JobLookupError(DbtCloudError):
-    """No job, or more than one, answers to the names; the message lists what there is."""
 
 
 def find_job(

@@ -136,7 +136,7 @@ def decide(
     ours = runs_of(marker, runs)
     current = [run for epoch, run in ours if epoch == marker.epoch]
     older = [run for epoch, run in ours if epoch != marker.epoch]
-    # Ordinarily there is one; of twins (a trigger that was repeated) the older stays, the other is cancelled.
+    # Ordinarily there is one; of twins (a trigger that was repeated) the task goes on with the older.
     if alive := _active(current):
         return Adopt(alive[-1])
     if succeeded := [run for run in current if run.status is RunStatus.SUCCESS]:

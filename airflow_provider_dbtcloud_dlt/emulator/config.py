@@ -3,7 +3,7 @@
 Only names, a project's folder and a job's steps are needed; ids are given in order where none is said::
 
     account: {id: 1, name: Local, token: "…", run_slots: 4}     # or token_env: NAME_OF_A_VARIABLE
-    env: {WAREHOUSE: ../warehouse.duckdb}                       # for env_var() in profiles.yml
+    env: {WAREHOUSE: /data/warehouse.duckdb}                    # for env_var() in profiles.yml, as it is
     projects:
       - {id: 10, name: Flights, dir: ./dbt, profiles_dir: ./dbt}
     environments:
@@ -14,7 +14,7 @@ Only names, a project's folder and a job's steps are needed; ids are given in or
       - {id: 1001, name: Pretends, environment: Production, steps: [dbt build],
          script: {seconds: 5, outcome: success}}                # no dbt at all
 
-Paths are relative to the YAML file. A job names its environment, an environment its project, by name or id;
+Folders are relative to the YAML file. A job names its environment, an environment its project, by name or id;
 both may be left out while there is only one. `target`, `schema` and `threads` default to the profile's.
 """
 

@@ -21,6 +21,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunTimeoutError,
 )
 from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE
+from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
 from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET
 from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowNotFoundException
@@ -350,18 +351,36 @@ class DbtCloudHook(BaseHook):
         check_interval: float = 60,
         timeout: float = 60 * 60 * 24 * 7,
     ) -> bool:
-        """Wait for a run's end; whether it ended, in time, in one of the statuses."""
+        """Wait until a run is in one of the expected statuses.
+
+        Args:
+            run_id: the run.
+            account_id: instead of the connection's account.
+            expected_statuses: one status or several; also such as a run passes through.
+            check_interval: seconds between two looks.
+            timeout: seconds to wait at most.
+
+        Returns:
+            ``True``.
+
+        Raises:
+            DbtCloudJobRunException: the run ended in another status, or the time is up.
+        """
         wanted = {expected_statuses} if isinstance(expected_statuses, int) else set(expected_statuses)
+        client = self.get_conn(account_id)
         try:
-            run = self.get_conn(account_id).wait_for_run(
+            run = client.wait_for_run(
                 run_id,
                 poll_interval=check_interval,
                 timeout=timeout,
                 outage_tolerance=self.settings.outage_tolerance,
+                on_answer=lambda seen: seen.status in wanted,
             )
-        except RunTimeoutError:
-            return False
-        return run.status in wanted
+        except RunTimeoutError as error:
+            raise DbtCloudJobRunException(str(error)) from None
+        if run.status not in wanted:
+            raise DbtCloudJobRunException(report_failure(client, run, self.log))
+        return True
 
     def cancel_job_run(self, run_id: int, account_id: int | None = None) -> Run:
         """Cancel a run; on one that has ended nothing happens."""

@@ -27,12 +27,13 @@ def thrifty_variables() -> Iterator[None]:
 
     See https://dlthub.com/docs/general-usage/credentials/vaults.
     """
-    providers = Container()[PluggableRunContext].providers.providers
-    provider = next((p for p in providers if isinstance(p, AirflowSecretsTomlProvider)), None)
     with warnings.catch_warnings():
-        # dlt reads Variables by a name that Airflow 3 deprecates but serves. Whoever runs the task can't
-        # change it.
-        warnings.filterwarnings("ignore", message=r"(?s).*airflow\.models", category=DeprecationWarning)
+        # dlt reads Variables and the context by names that Airflow 3 deprecates but serves. Whoever runs the
+        # task can't change it.
+        deprecated = r"(?s).*airflow\.(models|operators)"
+        warnings.filterwarnings("ignore", message=deprecated, category=DeprecationWarning)
+        providers = Container()[PluggableRunContext].providers.providers
+        provider = next((p for p in providers if isinstance(p, AirflowSecretsTomlProvider)), None)
         if provider is None or dlt.config.get(_ONLY_SECRETS) is not None:
             yield
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -89,6 +90,7 @@ class DbtCloudRunJobOperator(BaseOperator):
             where dbt Cloud can do that.
         deferrable: wait in the triggerer; if not, the wait holds the worker.
         hook_params: further arguments of `DbtCloudHook`.
+        openlineage_inject_parent_job_info: accepted from the official provider's tasks; has no effect.
 
     Returns:
         The run's id (the XCom ``return_value``).
@@ -160,9 +162,17 @@ class DbtCloudRunJobOperator(BaseOperator):
         retry_from_failure: bool = False,
         deferrable: bool = True,
         hook_params: Mapping[str, Any] | None = None,
+        openlineage_inject_parent_job_info: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if openlineage_inject_parent_job_info:
+            warnings.warn(
+                f"openlineage_inject_parent_job_info of task {self.task_id!r} has no effect: the run's cause "
+                "begins with a marker by which the task finds its run again.",
+                UserWarning,
+                stacklevel=2,
+            )
         self.dbt_cloud_conn_id = dbt_cloud_conn_id
         self.job_id = job_id
         self.project_name = project_name

@@ -51,7 +51,8 @@ class DbtCloudListJobsOperator(BaseOperator):
     def execute(self, context: Context) -> list[int]:
         """Ask for the jobs."""
         hook = DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params)
-        project_id = self.project_id or hook.settings.defaults.get("project_id")
+        given = self.project_id or hook.settings.defaults.get("project_id")
+        project_id = None if given is None else rendered_id("project_id", given)
         jobs = list(hook.get_conn().list_jobs(project_id=project_id, order_by=self.order_by))
         self.log.info("Jobs: %s", ", ".join(f"{job.id} ({job.name})" for job in jobs) or "none")
         return [job.id for job in jobs]

@@ -77,7 +77,8 @@ class Subscription:
         if ending is not None:
             self.ended.set_result(ending)
         else:
-            self.due = now + self.wait.next_look(self.interval, now)
+            asked = getattr(seen, "retry_after", None) or 0.0  # of a rate limit or an overloaded server
+            self.due = now + self.wait.next_look(max(self.interval, asked), now)
 
 
 _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]]

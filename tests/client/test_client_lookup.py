@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2
-from airflow_provider_dbtcloud_dlt.client.lookup import JobLookupError, find_job
+from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, JobLookupError
+from airflow_provider_dbtcloud_dlt.client.lookup import find_job
 from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
 

@@ -5,16 +5,23 @@ import inspect
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
+from airflow_provider_dbtcloud_dlt import helpers
 from airflow_provider_dbtcloud_dlt.client import NotFoundError, RunStatus
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.helpers import run_dbt_cloud_job
-from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudHook
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import (
+    DbtCloudConnectionError,
+    DbtCloudHook,
+    DbtCloudJobRunException,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -295,21 +302,36 @@ def test_get_job_run_status(emu: Emulator) -> None:
 
 
 def test_wait_for_job_run_status(emu: Emulator) -> None:
-    """A wait tells whether the run ended as expected."""
+    """A wait ends when the run is in one of the statuses that were expected."""
     emu.script_job(emu.job_id, seconds=0.1, outcome="error")
     run_id = emu.trigger()
     hook = DbtCloudHook()
-    assert not hook.wait_for_job_run_status(run_id, check_interval=0.02)
-    assert hook.wait_for_job_run_status(run_id, expected_statuses=RunStatus.ERROR)
+    assert hook.wait_for_job_run_status(run_id, check_interval=0.02, expected_statuses=RunStatus.ERROR)
     assert hook.wait_for_job_run_status(run_id, expected_statuses=[10, 20])
 
 
+def test_wait_for_a_status_that_a_run_passes_through(emu: Emulator) -> None:
+    """A run need not have ended to be where it is expected."""
+    emu.script_job(emu.job_id, seconds=60)
+    assert DbtCloudHook().wait_for_job_run_status(
+        emu.trigger(), expected_statuses=RunStatus.RUNNING, check_interval=0.02, timeout=5
+    )
+
+
+def test_wait_for_job_run_status_of_a_failed_run(emu: Emulator) -> None:
+    """A run that ends otherwise than expected raises, as it does in the official hook."""
+    emu.script_job(emu.job_id, outcome="error")
+    with pytest.raises(DbtCloudJobRunException, match="has failed"):
+        DbtCloudHook().wait_for_job_run_status(emu.trigger(), check_interval=0.02)
+
+
 def test_wait_for_job_run_status_has_an_end(emu: Emulator) -> None:
-    """A wait whose time is up says no, and leaves the run alone."""
+    """A wait whose time is up raises, and leaves the run alone."""
     emu.script_job(emu.job_id, seconds=60)
     run_id = emu.trigger()
     hook = DbtCloudHook()
-    assert not hook.wait_for_job_run_status(run_id, check_interval=0.02, timeout=0.1)
+    with pytest.raises(DbtCloudJobRunException, match="has not ended within the timeout"):
+        hook.wait_for_job_run_status(run_id, check_interval=0.02, timeout=0.1)
     assert not hook.get_job_run_status(run_id).is_terminal
 
 
@@ -394,6 +416,18 @@ def test_async_lookup_does_not_block_the_loop() -> None:
 
     asyncio.run(longest_pause())  # dlt's imports hold the interpreter, once
     assert asyncio.run(longest_pause()) < 0.2
+
+
+def test_dlts_configuration_is_read_in_a_thread(dlt_configuration: None, mocker: MockerFixture) -> None:
+    """dlt's configuration reads files, and in Airflow asks for Variables: not on the event loop."""
+    threads: list[threading.Thread] = []
+    read = helpers.configured
+    mocker.patch.object(
+        helpers, "configured", side_effect=lambda: threads.append(threading.current_thread()) or read()
+    )
+    asyncio.run(DbtCloudHook().aload_settings())
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def test_async_lookup_finds_dlts_configuration(dlt_configuration: None) -> None:

@@ -107,7 +107,6 @@ def test_rendered_to_no_number(value: Any) -> None:
 
 
 OFFICIAL_PARAMETERS: dict[type, set[str]] = {
-    # Left out: openlineage_inject_parent_job_info, for OpenLineage is not part of this provider yet.
     DbtCloudRunJobOperator: {
         "dbt_cloud_conn_id",
         "job_id",
@@ -122,6 +121,7 @@ OFFICIAL_PARAMETERS: dict[type, set[str]] = {
         "timeout",
         "check_interval",
         "additional_run_config",
+        "openlineage_inject_parent_job_info",
         "reuse_existing_run",
         "retry_from_failure",
         "deferrable",

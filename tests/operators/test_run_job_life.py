@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_dbtcloud_dlt.client import NotFoundError
 from airflow_provider_dbtcloud_dlt.compat import TaskDeferred
-from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudJobRunException
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 
@@ -426,22 +426,29 @@ def test_kill_needs_no_connection_lookup(
 
 
 def test_kill_asks_once(
-    emu: Emulator,
-    make: Make,
-    context: MakeContext,
-    triggerer: Any,
-    capsys: pytest.CaptureFixture[str],
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A cancel that fails is not repeated while the worker waits; the log says that the run may go on."""
+    """A cancel that fails is told in the log: the run may go on."""
     emu.script_job(emu.job_id, seconds=60)
     operator = make()
     triggerer.deferral(operator, context())
     emu.fail_next(1000)
+    operator.on_kill()
+    assert len(cancels(emu)) == 1
+    assert "could not be cancelled and may go on" in capsys.readouterr().out
+
+
+def test_kill_is_quick(
+    make: Make, context: MakeContext, triggerer: Any, connect: Callable[..., None]
+) -> None:
+    """A host that is gone is not tried again and again while the worker is about to be killed."""
+    operator = make()
+    with emulator() as emu:
+        connect(host=emu.host, login="1", password=emu.token)
+        triggerer.deferral(operator, context())
     began = time.monotonic()
     operator.on_kill()
     assert time.monotonic() - began < 2
-    assert len(cancels(emu)) == 1
-    assert "could not be cancelled and may go on" in capsys.readouterr().out
 
 
 def test_kill_before_there_is_a_run(emu: Emulator, make: Make) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dbtcloud_dlt.client import InvalidRequestError, RejectedRequestError
-from airflow_provider_dbtcloud_dlt.client.lookup import JobLookupError
+from airflow_provider_dbtcloud_dlt.client import InvalidRequestError, JobLookupError, RejectedRequestError
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator

@@ -14,6 +14,7 @@ PUBLIC = {
         "Environment",
         "InvalidCredentialsException",
         "InvalidRequestError",
+        "JobLookupError",
         "Job",
         "MalformedAnswerError",
         "NotFoundError",

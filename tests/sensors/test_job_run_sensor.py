@@ -1,5 +1,6 @@
 """The sensor: waits for a run that something else started, in every way of waiting, and never cancels it."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -177,6 +178,17 @@ def test_passing_outage_is_outlived(emu: Emulator, live: Callable[..., Any], way
     run_id = emu.trigger()
     emu.fail_next(2)
     assert live(way, run_id, hook_params={"retry_budget": 0}) == run_id
+
+
+def test_outages_are_not_added_up(emu: Emulator, live: Callable[..., Any]) -> None:
+    """Two short outages with answers between them are not one long outage."""
+    emu.script_job(emu.job_id, seconds=0.7)
+    run_id = emu.trigger()
+    emu.fail_next(1)
+    later = threading.Timer(0.4, emu.fail_next)
+    later.start()
+    assert live("poke", run_id, hook_params={"retry_budget": 0}, outage_tolerance=0.2) == run_id
+    later.join()
 
 
 def test_execution_timeout_is_a_failure(emu: Emulator, live: Callable[..., Any]) -> None:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
+from airflow_provider_dbtcloud_dlt.client import RateLimitError
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks import connection
@@ -302,6 +303,21 @@ def test_time_is_up_although_the_interval_is_long(emu: Emulator) -> None:
     assert 0.3 <= seconds < 1.5
 
 
+def test_time_is_up_between_two_looks(emu: Emulator) -> None:
+    """Also after a look that came earlier, in another wait's company."""
+    emu.script_job(emu.job_id, seconds=60)
+    slow = emu.trigger()
+    emu.script_job(emu.job_id)
+    ended = emu.trigger()
+
+    async def main() -> Ending:
+        waiter = asyncio.create_task(wait(slow, 100, end_time=time.time() + 0.4))
+        await wait(ended)
+        return await asyncio.wait_for(waiter, 3)
+
+    assert run(main()).status == "timeout"
+
+
 # --- trouble ---------------------------------------------------------------------------------------------
 
 
@@ -335,6 +351,17 @@ def test_html_is_outlived(emu: Emulator, outage: Callable[..., str]) -> None:
 def test_rate_limit_is_outlived(emu: Emulator, outage: Callable[..., str]) -> None:
     """429s pass."""
     assert outage(lambda: emu.fail_next(3, status=429, body="{}")) == "success"
+
+
+def test_retry_after_stretches_the_interval() -> None:
+    """A server that asks for a pause is not asked again before it is over."""
+
+    async def main() -> float:
+        waiter = Subscription(Wait(1), 5.0, due=0.0)
+        waiter.saw(RateLimitError("slow down", retry_after=300.0), now=100.0)
+        return waiter.due
+
+    assert run(main()) == 400.0
 
 
 def test_outage_is_logged_once(
