@@ -49,6 +49,7 @@ class DBTCloudConfiguration(BaseConfiguration):
         git_branch: the branch to check out.
         schema_override: the schema to build into.
         base_api_url: scheme, host and ``/api``, such as ``https://ab123.us1.dbt.com/api``.
+        allow_http: allow plain http to a host other than this machine.
     """
 
     api_token: TSecretStrValue = ""
@@ -65,6 +66,7 @@ class DBTCloudConfiguration(BaseConfiguration):
     schema_override: str | None = None
 
     base_api_url: str = DEFAULT_BASE_URL
+    allow_http: bool = False
 
 
 def run_dbt_cloud_job(
@@ -171,7 +173,12 @@ def _client(credentials: DBTCloudConfiguration) -> DBTCloudClientV2:
             "account_id is missing: set dbt_cloud.account_id in dlt's secrets.toml or config.toml, or the "
             "environment variable DBT_CLOUD__ACCOUNT_ID."
         )
-    return DBTCloudClientV2(credentials.api_token, credentials.account_id, credentials.base_api_url)
+    return DBTCloudClientV2(
+        credentials.api_token,
+        credentials.account_id,
+        credentials.base_api_url,
+        allow_http=credentials.allow_http,
+    )
 
 
 def _either(name: str, argument: int | str | None, configured: str | None) -> int | str:

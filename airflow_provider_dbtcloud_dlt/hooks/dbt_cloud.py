@@ -148,6 +148,7 @@ class DbtCloudHook(BaseHook):
             api_token=str(found.api_token),
             account_id=found.account_id,
             base_api_url=found.base_api_url,
+            allow_http=found.allow_http,
             # dlt's own cause says nothing: a task's default names task and DAG.
             defaults={
                 name: str(found[name])
@@ -193,6 +194,7 @@ class DbtCloudHook(BaseHook):
             api_token=settings.api_token,
             account_id=account,
             base_api_url=settings.base_api_url,
+            allow_http=settings.allow_http,
             **settings.defaults,
         )
 
