@@ -74,7 +74,8 @@ def test_defaults_are_dlts(function: str, name: str) -> None:
 def test_configuration_has_dlts_fields_and_the_host() -> None:
     """With the same defaults."""
     theirs = dict(DltsConfiguration())
-    assert dict(DBTCloudConfiguration()) == {**theirs, "base_api_url": "https://cloud.getdbt.com/api"}
+    ours = {"base_api_url": "https://cloud.getdbt.com/api", "allow_http": False}
+    assert dict(DBTCloudConfiguration()) == {**theirs, **ours}
 
 
 def test_names_are_dlts() -> None:

@@ -155,11 +155,9 @@ def test_dlt_credentials_have_the_connections_defaults(connect: Callable[..., No
     assert (found.account_id, found.job_id, found.git_branch) == ("43", "5", "main")
 
 
-def test_dlt_credentials_allow_what_the_connection_allows(
-    emu: Emulator, connect: Callable[..., None]
-) -> None:
+def test_dlt_credentials_allow_what_the_connection_allows(connect: Callable[..., None]) -> None:
     """A connection that may use plain http makes credentials that may as well."""
-    connect("dbt_cloud_default", host="http://dbt.example", extra={"allow_http": True})
+    connect(password="t", host="http://dbt.example", extra={"allow_http": True})
     assert DbtCloudHook().get_dlt_credentials().allow_http
 
 
