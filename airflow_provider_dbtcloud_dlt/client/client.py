@@ -38,7 +38,12 @@ from airflow_provider_dbtcloud_dlt.client.models import (
     RunStep,
 )
 from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT, Transport
-from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Outage, Wait
+from airflow_provider_dbtcloud_dlt.client.waiting import (
+    DEFAULT_OUTAGE_TOLERANCE,
+    MAX_RETRY_AFTER,
+    Outage,
+    Wait,
+)
 
 log = logging.getLogger(__name__)
 
@@ -233,6 +238,7 @@ class DBTCloudClientV2:
         """Wait until a run has ended; how it ended is for the caller to judge.
 
         Passing failures of the API are outlived; once the run has been seen, a refused token is one too.
+        ``Retry-After`` puts off the next look, by five minutes at most.
 
         Args:
             run_id: the run's number.
@@ -270,7 +276,7 @@ class DBTCloudClientV2:
                 if run is None and _is_lasting(error):
                     raise
                 if isinstance(error, RateLimitError | ServerError):
-                    pause = max(pause, error.retry_after or 0.0)
+                    pause = max(pause, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
                 outage.failed(error, self._clock())
                 ending = wait.failed(error, self._clock())
                 if ending is not None and ending.status != "timeout":

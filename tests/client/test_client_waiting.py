@@ -354,6 +354,14 @@ def test_retry_after_stretches_the_pause(impatient: DBTCloudClientV2, api: Cloud
     assert time.slept == [10, 300]
 
 
+def test_retry_after_does_not_stall_the_wait(impatient: DBTCloudClientV2, api: Cloud, time: Any) -> None:
+    """A gateway that says "tomorrow" is asked again after dbt's own cool-down."""
+    api.mock.get(RUN, status=503, headers={"Retry-After": "86400"})
+    api.shows(10)
+    impatient.wait_for_run(5)
+    assert time.slept == [300]
+
+
 def test_timeout_has_the_run_as_last_seen(impatient: DBTCloudClientV2, api: Cloud, time: Any) -> None:
     """And the last pause is cut to what is left."""
     api.shows(3)
