@@ -17,9 +17,9 @@ DEFAULT_OUTAGE_TOLERANCE = 30 * 60.0
 NOT_FOUND_TOLERANCE = 60.0
 """A run may be unknown for some seconds after it was started; one that stays so does not exist."""
 MAX_RETRY_AFTER = 5 * 60.0
-"""The most seconds that a ``Retry-After`` may put off the next look at a run: dbt documents a cool-down of five
-minutes. Whatever asks for more (a gateway's maintenance page may say a day) would have the run's end unseen,
-and the outage would not be noticed either.
+"""The most seconds that a ``Retry-After`` may put off the next look at a run: dbt documents a cool-down of
+five minutes. With more (a gateway's maintenance page may say a day) nobody would see that the run has ended,
+or that the API has been away for too long.
 """
 
 EndingStatus = Literal["success", "error", "cancelled", "timeout", "unreachable"]
