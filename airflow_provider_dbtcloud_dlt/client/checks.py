@@ -29,6 +29,7 @@ TRIGGER_FIELDS: Mapping[str, type] = {
 }
 """The fields of a trigger's body, see https://docs.getdbt.com/dbt-cloud/api-v2#/operations/Trigger%20Job%20Run."""
 
+PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -93,6 +94,34 @@ def check_base_url(base_api_url: str, *, allow_http: bool = False) -> str:
 def is_loopback(hostname: str) -> bool:
     """Whether this name means this machine."""
     return hostname in LOOPBACK_HOSTS or re.fullmatch(r"127(\.\d{1,3}){3}", hostname) is not None
+
+
+def check_proxy(address: object) -> None:
+    """Refuse a proxy's address that requests could not use, without showing it: it may hold a password.
+
+    A reserved character in a password (``#``, ``/``, ``?``) makes a part of it the host's name, which the
+    libraries below show in their errors.
+
+    Raises:
+        InvalidRequestError: it has no scheme of a proxy, no host, a bad port, or more than these.
+    """
+    text = address if isinstance(address, str) else ""
+    try:
+        parts = urlsplit(text if "://" in text or "@" in text else f"http://{text}")
+        usable = (
+            parts.scheme in PROXY_SCHEMES
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not (parts.path.strip("/") or parts.query or parts.fragment)
+        )
+    except ValueError:  # a port or an IPv6 address that is none
+        usable = False
+    if not usable:
+        raise InvalidRequestError(
+            "proxies (or the environment variable HTTPS_PROXY) holds an address that can't be used: it must "
+            "look like http://proxy:3128 or http://user:password@proxy:3128, where the characters #, /, ?, @ "
+            "and the like of user and password are percent-encoded (# as %23)."
+        )
 
 
 def check_trigger_body(data: Mapping[str, Any]) -> dict[str, Any]:

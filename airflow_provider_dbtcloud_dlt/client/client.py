@@ -73,7 +73,7 @@ class DBTCloudClientV2:
 
     Raises:
         InvalidCredentialsException: the token is empty or malformed, or the account is no number.
-        InvalidRequestError: `base_api_url` can't be used.
+        InvalidRequestError: `base_api_url`, the proxy or the CA bundle can't be used.
     """
 
     api_version = "v2"

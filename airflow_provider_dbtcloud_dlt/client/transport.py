@@ -40,7 +40,7 @@ class Transport:
         api_token: checked here, and kept out of every message.
         timeout: seconds to connect and seconds to wait for data, or one number for both.
         retry_budget: seconds within which a failed request is repeated, where it may be; 0: one attempt.
-        proxies: as requests takes them; default: the environment's.
+        proxies: as requests takes them; default: the environment's. The one for this server is checked.
         verify: verify TLS certificates, or the path of a CA bundle to verify them with.
         sleep: waits so many seconds.
     """
@@ -67,10 +67,20 @@ class Transport:
         self._sleep = sleep
         self._api_token = checks.check_token(api_token)
         self._session = requests.Session()
+        self._check_proxy()
         self._session.auth = _TokenAuth(self._api_token)
         self._session.headers.update(
             {"Accept": "application/json", "User-Agent": f"airflow-provider-dbtcloud-dlt/{__version__}"}
         )
+
+    def _check_proxy(self) -> None:
+        """Check the proxy that requests is going to choose, given or of the environment."""
+        merged = self._session.merge_environment_settings(
+            self._base_url, dict(self._proxies or {}), None, None, None
+        )
+        proxy = requests.utils.select_proxy(self._base_url, merged["proxies"])
+        if proxy:
+            checks.check_proxy(proxy)
 
     def close(self) -> None:
         """Close the connections that are kept open for reuse."""
@@ -141,6 +151,14 @@ class Transport:
                 allow_redirects=False,
                 stream=stream,
             )
+        except (
+            ValueError
+        ):  # of an address, base URL or proxy; its words may hold a part of a proxy's password
+            raise InvalidRequestError(
+                f"The address of {self._host}, or that of a proxy on the way to it, can't be used: check the "
+                "host, and proxies or the environment variable HTTPS_PROXY (a socks proxy wants the package "
+                "requests[socks])."
+            ) from None
         except requests.RequestException:
             raise
         except OSError as error:  # requests raises a bare one for a CA bundle that is not there

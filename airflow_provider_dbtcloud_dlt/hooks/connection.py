@@ -56,7 +56,7 @@ class Settings:
     api_token: str = field(repr=False)
     account_id: str | None = None
     base_api_url: str = f"https://{DEFAULT_HOST}/api"
-    proxies: Mapping[str, str] | None = None
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)  # an address may hold a password
     verify: bool | str = True
     timeout: float | tuple[float, float] = DEFAULT_TIMEOUT
     allow_http: bool = False
@@ -74,7 +74,7 @@ class Settings:
             retry_budget: seconds within which a failed read is repeated.
 
         Raises:
-            DbtCloudConnectionError: token, account or host can't be used.
+            DbtCloudConnectionError: token, account, host, proxy or CA bundle can't be used.
         """
         account = account_id or self.account_id
         if account is None:

@@ -105,6 +105,48 @@ def test_plain_http_may_be_allowed() -> None:
     assert checks.check_base_url("http://dbt.test/api", allow_http=True) == "http://dbt.test/api"
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://proxy:3128",
+        "http://proxy:3128/",
+        "https://me:s3cr%23et@proxy",
+        "http://[::1]:3128",
+        "proxy:3128",
+        "socks5h://me:pw@proxy:1080",
+    ],
+)
+def test_proxy_is_accepted(address: str) -> None:
+    """As requests takes them, without a scheme too."""
+    checks.check_proxy(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:hunter#2@proxy:3128",
+        "http://hunter#2@proxy:3128",
+        "http://me:hunter/2@proxy:3128",
+        "http://me:12/hunter2@proxy:3128",
+        "http://me:12?hunter2@proxy:3128",
+        "http://me:hunter2@",
+        "http://me:hunter2@:3128",
+        "http://me:hunter2@proxy:port",
+        "http://me:hunter2@proxy:99999",
+        "http://me:hunter2@proxy:0",
+        "http://me:hunter2@[bad",
+        "me:hunter2@proxy:3128",
+        "ftp://me:hunter2@proxy",
+        5,
+    ],
+)
+def test_proxy_is_refused_unshown(address: object) -> None:
+    """With the place to look at and the usual reason; its address may hold a password."""
+    with pytest.raises(InvalidRequestError, match=r"^proxies .*HTTPS_PROXY.*percent-encoded") as refusal:
+        checks.check_proxy(address)
+    assert "hunter" not in str(refusal.value)
+
+
 def test_cause_of_255_characters_passes() -> None:
     """The API's own limit."""
     assert checks.check_trigger_body({"cause": "x" * 255}) == {"cause": "x" * 255}

@@ -2,9 +2,11 @@
 
 import datetime
 import ipaddress
+import re
 import socket
 import ssl
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, InvalidRequestError, UnreachableError
+from airflow_provider_dbtcloud_dlt.client import (
+    DBTCloudClientV2,
+    DbtCloudError,
+    InvalidRequestError,
+    UnreachableError,
+)
 
 RUN = b'{"data": {"id": 5, "status": 1}}'
 
@@ -303,6 +312,61 @@ def test_proxy_that_refuses_the_tunnel_sends_nothing(serve: Serve, client_of: Cl
     with pytest.raises(UnreachableError, match="407 Proxy Authentication Required") as raised:
         client.start_run(3)
     assert not raised.value.sent
+
+
+def test_malformed_proxy_is_refused_with_the_client(client_of: ClientOf) -> None:
+    """Before the first request, which would show a part of the password or end in a TypeError."""
+    with pytest.raises(InvalidRequestError, match=r"^proxies "):
+        client_of(443, "https", "dbt.invalid", proxies={"https": "http://me:hunter#2@127.0.0.1:1"})
+
+
+def test_malformed_proxy_of_the_environment_is_refused(
+    client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests would take it all the same."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@")
+    with pytest.raises(InvalidRequestError, match="HTTPS_PROXY"):
+        client_of(443, "https", "dbt.invalid")
+
+
+def test_malformed_proxy_that_is_not_used_does_not_matter(
+    serve: Serve, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`NO_PROXY` says so, or it is for another scheme."""
+    monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    client = client_of(serve(_ok()).port, proxies={"https": "http://me:hunter2@", "no_proxy": "127.0.0.1"})
+    assert client.get_run(5).id == 5
+
+
+def test_proxy_that_only_requests_refuses_is_not_shown(
+    client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that came into the environment later: no word of the libraries below is passed on."""
+    client = client_of(443, "https", "dbt.invalid")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter#2@127.0.0.1:1")
+    with pytest.raises(
+        InvalidRequestError, match=r"^The address of dbt\.invalid.*check.*HTTPS_PROXY"
+    ) as refusal:
+        client.get_run(5)
+    assert "hunter" not in "".join(traceback.format_exception(refusal.value))
+
+
+@given(
+    st.text(st.sampled_from("#/?@:[]%\\&;=+~^|{}<>`'\" aé0")).map(lambda odd: f"hun{odd}ter2"),
+    st.sampled_from(["http://", "https://", ""]),
+    st.sampled_from(["127.0.0.1:1", "127.0.0.1:1/", "[::1]:1", ""]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it only makes clients
+def test_no_proxys_password_gets_into_an_error(
+    client_of: ClientOf, password: str, scheme: str, host: str
+) -> None:
+    """Whatever characters it has, and wherever the address is refused."""
+    with pytest.raises(DbtCloudError) as failure:
+        client_of(
+            443, "https", "dbt.invalid", proxies={"https": f"{scheme}me:{password}@{host}"}, retry_budget=0
+        ).get_run(5)
+    assert not re.search("hun|ter2", "".join(traceback.format_exception_only(failure.value)))
 
 
 def test_missing_bundle_of_the_environment_is_named(

@@ -187,6 +187,20 @@ def test_proxies(value: object, proxies: dict[str, str]) -> None:
     assert settings({"proxies": value}).proxies == proxies
 
 
+def test_proxies_are_not_shown() -> None:
+    """Settings may get into a log; a proxy's address may hold a password."""
+    assert "hush" not in repr(settings({"proxies": "http://me:hush@proxy:3128"}))
+
+
+def test_malformed_proxy_is_refused_by_connection_and_key() -> None:
+    """A password with an unescaped # is the usual reason."""
+    with pytest.raises(
+        DbtCloudConnectionError, match=r"^Airflow connection 'warehouse': proxies "
+    ) as refused:
+        settings({"proxies": "http://me:hush#1@proxy:3128"}).client()
+    assert "hush" not in str(refused.value)
+
+
 @pytest.mark.parametrize("value", ['{"https": "http://me:hush@proxy', ["http://me:hush@proxy"], {"https": 1}])
 def test_proxies_that_are_none_are_refused_without_being_shown(value: object) -> None:
     """A malformed proxy is refused by its key; its address may hold a password."""
