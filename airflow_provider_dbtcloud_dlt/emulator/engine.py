@@ -26,6 +26,10 @@ TICK_SECONDS = 0.25
 BY_USER = dbt.Result(Status.CANCELLED, "Cancelled by user.")
 INTERRUPTED = dbt.Result(Status.ERROR, "The emulator stopped while this run was executing.")
 ORPHANED = dbt.Result(Status.ERROR, "The job of this run is no longer configured.")
+NO_FOLDER = dbt.Result(
+    Status.ERROR,
+    "This run waited for real dbt, but its project is configured without `dir` since the emulator's restart.",
+)
 
 
 class RefusedError(ValueError):
@@ -255,6 +259,8 @@ class Engine:
         for run in self._store.unfinished():
             if run.job_id not in self._jobs:
                 self._finish(run, ORPHANED, self.clock.now())
+            elif run.status is Status.QUEUED and run.script is None and not self._has_folder(run):
+                self._finish(run, NO_FOLDER, self.clock.now())
             elif run.status is Status.QUEUED:
                 self._queue[run.id] = run
             elif run.script is not None:
@@ -263,6 +269,9 @@ class Engine:
                 heapq.heappush(self._due, (self._next_change(run), run.id))
             else:
                 self._interrupt(run)
+
+    def _has_folder(self, run: Run) -> bool:
+        return self._jobs[run.job_id].environment.project.dir is not None
 
     def _interrupt(self, run: Run) -> None:
         records = self._store.steps(run.id)

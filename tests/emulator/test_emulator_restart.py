@@ -1,5 +1,7 @@
 """What survives the end of the emulator."""
 
+import yaml
+
 from airflow_provider_dbtcloud_dlt.emulator.clock import VirtualClock
 from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
@@ -50,3 +52,29 @@ def test_runs_of_a_job_that_was_removed_remain(tmp_path):
     with emulator(state_dir=tmp_path) as emu:
         (run,) = emu.runs()
     assert (run["status"], run["status_message"]) == (20, "The job of this run is no longer configured.")
+
+
+def test_a_queued_run_whose_project_lost_its_folder_ends_as_an_error(tiny_project):
+    """There is no dbt to run any more: the run says so, and the other runs go on."""
+    served = yaml.safe_load((tiny_project / "emulator.yaml").read_text())
+    served["projects"][0]["dir"] = str(tiny_project / "dbt")
+    state = tiny_project / "state"
+    # With one slot taken by a scripted run, the one with dbt is still queued when the emulator stops.
+    served["account"]["run_slots"] = 1
+    with emulator(served, state_dir=state, clock="virtual") as emu:
+        emu.script_job(1001, seconds=9, concurrent=False)
+        emu.trigger(1001)
+        queued = emu.trigger(1000)
+
+    del served["projects"][0]["dir"]
+    for job in served["jobs"]:
+        job["script"] = {"seconds": 1}
+    clock = VirtualClock()
+    with emulator(served, state_dir=state, clock=clock) as emu:
+        clock.advance(10)
+        emu.trigger(1001)
+        clock.advance(10)
+        by_id = {run["id"]: run for run in emu.runs()}
+    assert by_id[queued]["status"] == 20
+    assert "its project is configured without `dir`" in by_id[queued]["status_message"]
+    assert [run["status"] for run in by_id.values()] == [10, 20, 10]
