@@ -42,7 +42,7 @@ CONNECTION_FIELDS: dict[str, Any] = {
     "timeout": _field(
         "Request time-out",
         "number",
-        "Seconds to wait for an answer. Default: 10 to connect, 60 for data.",
+        "Seconds to wait for an answer. Default: 10 to connect, 30 for data.",
         exclusiveMinimum=0,
     ),
     "outage_tolerance": _field(

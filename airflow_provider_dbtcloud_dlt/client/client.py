@@ -63,8 +63,9 @@ class DBTCloudClientV2:
         api_token: a service token or a personal access token.
         account_id: the account's number; without it only `get_endpoint` and `post_endpoint` work.
         base_api_url: scheme, host and ``/api``, such as ``https://ab123.us1.dbt.com/api``.
-        timeout: seconds to connect and seconds to wait for data, or one number for both.
-        retry_budget: seconds within which a failed read is repeated; 0 for one attempt.
+        timeout: seconds to connect and seconds to wait for data, or one number for both; default: 10 and 30.
+        retry_budget: seconds since the first attempt within which a failed read is repeated; default: 60,
+            time for a second attempt after one that timed out; 0 for one attempt.
         proxies: as requests takes them, ``{"https": "http://proxy:3128"}``; default: the environment's.
         verify: verify TLS certificates (``True``), or the path of a CA bundle to verify them with.
         allow_http: allow plain http to a host other than this machine.

@@ -28,8 +28,9 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TIMEOUT = (10.0, 60.0)
+DEFAULT_TIMEOUT = (10.0, 30.0)
 DEFAULT_RETRY_BUDGET = 60.0
+"""Leaves room for a second attempt after one that took the whole time-out."""
 
 
 class Transport:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 import responses
+from pytest_mock import MockerFixture
 from responses.registries import OrderedRegistry
 
 from airflow_provider_dbtcloud_dlt import __version__
@@ -101,7 +102,7 @@ def test_there_is_a_time_out_by_default(client: DBTCloudClientV2, server: respon
     """Requests itself would wait for ever."""
     response = server.get(RUN, json=GOOD)
     client.get_run(5)
-    assert response.calls[0].request.req_kwargs["timeout"] == (10.0, 60.0)  # type: ignore[attr-defined]
+    assert response.calls[0].request.req_kwargs["timeout"] == (10.0, 30.0)  # type: ignore[attr-defined]
 
 
 def test_missing_ca_bundle_is_named() -> None:
@@ -274,6 +275,21 @@ def test_budget_of_zero_is_one_attempt(token: str, server: responses.RequestsMoc
     with pytest.raises(ServerError):
         client.get_run(5)
     assert time.slept == []
+
+
+def test_slow_answer_is_asked_for_again(
+    client: DBTCloudClientV2, server: responses.RequestsMock, time: Any, mocker: MockerFixture
+) -> None:
+    """The default budget outlasts the default time-out."""
+    mocker.patch("time.monotonic", time.clock)  # by which the budget is reckoned
+
+    def time_out(request: Any) -> Any:
+        time.advance(request.req_kwargs["timeout"][1])
+        raise requests.ReadTimeout
+
+    server.add_callback("GET", RUN, time_out)
+    server.get(RUN, json=GOOD)
+    assert client.get_run(5).id == 5
 
 
 def test_retry_after_is_honoured(client: DBTCloudClientV2, server: responses.RequestsMock, time: Any) -> None:
