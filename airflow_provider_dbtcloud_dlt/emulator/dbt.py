@@ -165,7 +165,12 @@ class Execution:
         if step.retries is not None:
             run_id, failed = step.retries
             words += ["--state", str(self._results_of(run_id).artifacts(failed))]
-        with _deps_lock if commands.subcommand(words) == "deps" else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if commands.subcommand(words) == "deps":
+                while not _deps_lock.acquire(timeout=POLL_SECONDS):
+                    if self._must_end():
+                        return Status.CANCELLED
+                stack.callback(_deps_lock.release)
             status = self._dbt(words[1:], index, log)
         if self._files.target.is_dir():
             shutil.copytree(
@@ -204,10 +209,13 @@ class Execution:
             try:
                 return Status.SUCCESS if process.wait(POLL_SECONDS) == 0 else Status.ERROR
             except subprocess.TimeoutExpired:
-                late = self._deadline is not None and self._clock.now() >= self._deadline
-                if late or self._stop.is_set():
+                if self._must_end():
                     _kill(process, GRACE_SECONDS)
                     return Status.CANCELLED
+
+    def _must_end(self) -> bool:
+        """Whether the run was cancelled or has taken longer than it may."""
+        return self._stop.is_set() or (self._deadline is not None and self._clock.now() >= self._deadline)
 
     def _environment(self, index: int) -> dict[str, str]:
         return {

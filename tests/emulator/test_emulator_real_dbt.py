@@ -3,6 +3,7 @@
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -178,6 +179,28 @@ def test_a_run_beyond_its_timeout_is_killed(api, tiny_project):
     assert run["status"] == 30
     assert "longer than 1 seconds" in run["status_message"]
     assert processes(tiny_project / "state") == []
+
+
+@pytest.fixture
+def silent_registry(tiny_project):
+    """Where the project's only package is: whoever asks for it waits for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/far.tar.gz"
+        (tiny_project / "dbt" / "packages.yml").write_text(f"packages: [{{tarball: '{url}', name: far}}]\n")
+        yield server
+
+
+def test_a_run_that_waits_for_anothers_packages_can_be_cancelled(silent_registry, api):
+    """`dbt deps` of one run at a time: another one that waits for its turn ends when it is asked to."""
+    installing = api.trigger(1000)
+    connection, _ = silent_registry.accept()
+    waiting = api.trigger(1001)
+    path = f"/runs/{waiting}/"
+    until(lambda: [s["status"] for s in api.data(path, include_related="run_steps")["run_steps"]][2:3] == [3])
+
+    assert api.post(f"{path}cancel/").json()["data"]["status"] == 30
+    assert api.data(f"/runs/{installing}/")["status"] == 3
+    connection.close()
 
 
 def serve(folder):
