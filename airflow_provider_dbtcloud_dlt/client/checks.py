@@ -124,6 +124,19 @@ def check_proxy(address: object) -> None:
         )
 
 
+def check_text(name: str, value: object) -> str:
+    """Return a text; a whole number becomes one, as Airflow makes one of "1234567" in a DAG with
+    ``render_template_as_native_obj``.
+
+    Raises:
+        InvalidRequestError: it is anything else; a float too, of which nobody knows how it was written.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        hint = ": quote it (1.10 and 1.1 are the same number)" if isinstance(value, float) else ""
+        raise InvalidRequestError(f"{name} must be a string, got {value!r}{hint}.")
+    return str(value)
+
+
 def check_trigger_body(data: Mapping[str, Any]) -> dict[str, Any]:
     """Check a trigger's body and leave out what is ``None``.
 
@@ -139,6 +152,8 @@ def check_trigger_body(data: Mapping[str, Any]) -> dict[str, Any]:
             body[name] = int(value)  # a rendered template is a string
         elif expected is bool and isinstance(value, str) and value.strip().lower() in ("true", "false"):
             body[name] = value.strip().lower() == "true"
+        elif expected is str:
+            body[name] = check_text(name, value)
         elif expected is list:
             body[name] = _check_steps(value)
         elif expected is not None and (
@@ -155,7 +170,7 @@ def check_trigger_body(data: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-_TYPE_WORDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list of dbt commands"}
+_TYPE_WORDS = {int: "a whole number", bool: "true or false"}
 
 
 def _check_steps(value: object) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from airflow_provider_dbtcloud_dlt.client.checks import check_text
 from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
 from airflow_provider_dbtcloud_dlt.client.errors import JobLookupError
 from airflow_provider_dbtcloud_dlt.client.models import Environment, Job, Project
@@ -15,9 +16,9 @@ SHOWN_NAMES = 20
 def find_job(
     client: DBTCloudClientV2,
     *,
-    job_name: str,
-    project_name: str | None = None,
-    environment_name: str | None = None,
+    job_name: str | int,
+    project_name: str | int | None = None,
+    environment_name: str | int | None = None,
     project_id: int | str | None = None,
     environment_id: int | str | None = None,
 ) -> Job:
@@ -25,7 +26,8 @@ def find_job(
 
     Args:
         client: asks.
-        job_name: the job's name.
+        job_name: the job's name. A name may come as a whole number: Airflow makes one of "2026" in a DAG with
+            ``render_template_as_native_obj``.
         project_name: the name of its project; default: any project, or `project_id`'s.
         environment_name: the name of its environment; default: any, or `environment_id`'s.
         project_id: used when there is no `project_name`.
@@ -33,12 +35,16 @@ def find_job(
 
     Raises:
         JobLookupError: nothing, or more than one thing, has the name; near matches are listed.
+        InvalidRequestError: a name is no text.
     """
+    job_name = check_text("job_name", job_name)
     if project_name is not None:
+        project_name = check_text("project_name", project_name)
         project_id = _only("project", project_name, client.list_projects(name__icontains=project_name)) or (
             _none("project", project_name, client.list_projects())
         )
     if environment_name is not None:
+        environment_name = check_text("environment_name", environment_name)
         environments = list(client.list_environments(project_id=project_id))
         environment_id = _only("environment", environment_name, environments) or _none(
             "environment", environment_name, environments

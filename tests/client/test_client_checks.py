@@ -174,8 +174,9 @@ def test_nothing_is_left_out_of_the_body() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("cause", 5, "cause must be a string"),
-        ("git_sha", 5, "git_sha must be a string"),
+        ("cause", ["why"], "cause must be a string"),
+        ("git_sha", True, r"git_sha must be a string, got True\.$"),
+        ("dbt_version_override", 1.1, r"dbt_version_override must be a string, got 1\.1: quote it \("),
         ("threads_override", "many", "threads_override must be a whole number"),
         ("threads_override", "²", "threads_override must be a whole number"),
         ("threads_override", True, "threads_override must be a whole number"),
@@ -199,6 +200,8 @@ def test_type_of_a_trigger_field(name: str, value: object, words: str) -> None:
     ("name", "value", "sent"),
     [
         ("threads_override", "4", 4),
+        ("git_sha", 1234567, "1234567"),
+        ("cause", 20260101, "20260101"),
         ("generate_docs_override", "True", True),
         ("generate_docs_override", "false", False),
         ("steps_override", ("dbt seed", "dbt run"), ["dbt seed", "dbt run"]),
@@ -206,14 +209,19 @@ def test_type_of_a_trigger_field(name: str, value: object, words: str) -> None:
     ],
 )
 def test_rendered_templates_are_converted(name: str, value: object, sent: object) -> None:
-    """A template renders to text; the API wants numbers, booleans and lists."""
+    """A template renders to text, in a DAG with `render_template_as_native_obj` to what looks like it."""
     assert checks.check_trigger_body({"cause": "c", name: value})[name] == sent
 
 
 @given(
     st.dictionaries(
         st.sampled_from(sorted(checks.TRIGGER_FIELDS)),
-        st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text() | st.integers()),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text()
+        | st.lists(st.text() | st.integers()),
     )
 )
 def test_body_passes_or_is_refused(body: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, JobLookupError
+from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, InvalidRequestError, JobLookupError
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
 from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
@@ -16,12 +16,18 @@ def _job(number: int, name: str, environment: int) -> dict[str, Any]:
 
 CONFIG = {
     "account": {"id": 1, "token": "t0ken"},
-    "projects": [{"id": 10, "name": "Finance"}, {"id": 11, "name": "Sales"}, {"id": 12, "name": "Sales EU"}],
+    "projects": [
+        {"id": 10, "name": "Finance"},
+        {"id": 11, "name": "Sales"},
+        {"id": 12, "name": "Sales EU"},
+        {"id": 13, "name": "2026"},
+    ],
     "environments": [
         {"id": 100, "name": "Production", "project": 10},
         {"id": 101, "name": "Production", "project": 11},
         {"id": 102, "name": "Staging", "project": 11},
         {"id": 103, "name": "Empty", "project": 12},
+        {"id": 104, "name": "7", "project": 13},
     ],
     "jobs": [
         _job(1000, "Nightly", 100),
@@ -29,6 +35,7 @@ CONFIG = {
         _job(1002, "Nightly", 102),
         _job(1003, "Nightly full", 101),
         _job(1004, "Hourly", 100),
+        _job(1005, "11", 104),
         *[_job(2000 + number, f"Report {number:02}", 100) for number in range(25)],
     ],
 }
@@ -49,13 +56,14 @@ def client() -> Iterator[DBTCloudClientV2]:
         ({"job_name": "Nightly", "project_name": "Sales", "environment_name": "Production"}, 1001),
         ({"job_name": "Nightly", "project_name": "Sales", "environment_name": "Staging"}, 1002),
         ({"job_name": "Nightly", "environment_name": "Staging"}, 1002),
+        ({"job_name": 11, "project_name": 2026, "environment_name": 7}, 1005),
         ({"job_name": "Nightly", "project_id": 10}, 1000),
         ({"job_name": "Nightly", "environment_id": "102"}, 1002),
         ({"job_name": "Nightly", "environment_name": "Production", "project_id": 11}, 1001),
     ],
 )
 def test_job_is_found(client: DBTCloudClientV2, names: Any, job_id: int) -> None:
-    """A name counts as a whole; project and environment may be names or ids, or left out."""
+    """A name counts as a whole, be it a number; project and environment may be names or ids, or left out."""
     assert find_job(client, **names).id == job_id
 
 
@@ -106,3 +114,10 @@ def test_job_is_not_found(client: DBTCloudClientV2, names: Any, words: str) -> N
     """The argument that is wrong, and what there is instead."""
     with pytest.raises(JobLookupError, match=words):
         find_job(client, **names)
+
+
+@pytest.mark.parametrize("name", ["job_name", "project_name", "environment_name"])
+def test_name_that_became_a_float_is_refused(client: DBTCloudClientV2, name: str) -> None:
+    """Airflow may have made 1.1 of "1.10": another job's name."""
+    with pytest.raises(InvalidRequestError, match=rf"^{name} must be a string, got 1\.1: quote it"):
+        find_job(client, **{"job_name": "Hourly", name: 1.1})  # type: ignore[arg-type]
