@@ -135,6 +135,8 @@ class Execution:
         Returns:
             How the run ended.
         """
+        # Logs and artifacts may hold what was selected, and the profile holds passwords: for this user alone.
+        self._files.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._settings.timeout_seconds:
             self._deadline = self._clock.now() + self._settings.timeout_seconds * 1_000_000
         for index, step in enumerate(self._plan, start=1):
@@ -247,7 +249,7 @@ def write_profile(settings: Settings, folder: Path) -> str:
 
     Args:
         settings: What to change, and where the user's files are.
-        folder: Where to write.
+        folder: Where to write: a folder that is there.
 
     Returns:
         What to say about it in the step's log.
@@ -273,8 +275,9 @@ def write_profile(settings: Settings, folder: Path) -> str:
             output["schema"] = settings.schema
         if settings.threads is not None:
             output["threads"] = settings.threads
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "profiles.yml").write_text(yaml.safe_dump({name: profile}), encoding="utf-8")
+    copy = folder / "profiles.yml"
+    copy.touch(mode=0o600)
+    copy.write_text(yaml.safe_dump({name: profile}), encoding="utf-8")
     schema = settings.schema or "as in the profile"
     return f"Profile {name}, target {profile.get('target', 'default')}, schema {schema}\n"
 

@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -103,6 +104,14 @@ def test_the_schema_override_works(built, lasting_project):
 def test_the_project_stays_as_it_was(built, lasting_project):
     """Nothing is written into the user's project."""
     assert sorted(lasting_project.glob("dbt/**/*")) == built[2]
+
+
+def test_the_runs_files_are_for_their_owner_alone(built, lasting_project):
+    """The copy of the profile may hold passwords, and the logs data: other users of the machine see neither."""
+    folder = lasting_project / "state" / "runs" / str(built[1]["id"])
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "profiles.yml")]
+
+    assert modes == [0o700, 0o600]
 
 
 def test_artifacts_are_those_of_the_step_or_the_last_one(built):
