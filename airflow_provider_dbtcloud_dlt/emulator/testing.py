@@ -180,7 +180,7 @@ def emulator(
     with tempfile.TemporaryDirectory(prefix="dbt-cloud-emulator-") as folder:
         engine = Engine(served, Path(state_dir or folder), time_)
         try:
-            wire = Wire(create_app(engine))
+            wire = Wire(create_app(engine), record=True)
             with Server(wire, port=port) as server:
                 yield Emulator(engine, wire, server.url)
         finally:

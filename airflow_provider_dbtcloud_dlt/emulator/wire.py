@@ -1,4 +1,4 @@
-"""What happens to requests between the socket and the API: they are recorded, and faults are injected."""
+"""What happens to requests between the socket and the API: tests record them and inject faults."""
 
 import re
 from collections.abc import Mapping
@@ -38,13 +38,18 @@ class Fault:
 class Wire:
     """An ASGI application around another one.
 
+    Args:
+        app: The application around which this is.
+        record: Whether to keep the list of requests, which grows for as long as it is served.
+
     Attributes:
-        requests: `(method, path with query)` of each request that arrived, in order.
+        requests: `(method, path with query)` of each request that arrived, in order; empty without `record`.
         faults: What is to happen to the next ones; the first that matches counts.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, record: bool = False) -> None:
         self._app = app
+        self._record = record
         self.requests: list[tuple[str, str]] = []
         self.faults: list[Fault] = []
 
@@ -55,7 +60,8 @@ class Wire:
             return
         query = scope["query_string"].decode()
         path = scope["path"] + (f"?{query}" if query else "")
-        self.requests.append((scope["method"], path))
+        if self._record:
+            self.requests.append((scope["method"], path))
         fault = next((fault for fault in self.faults if fault.hits(f"{scope['method']} {path}")), None)
         if fault is None:
             await self._app(scope, receive, send)

@@ -2,6 +2,10 @@
 
 import pytest
 import requests
+from starlette.responses import PlainTextResponse
+
+from airflow_provider_dbtcloud_dlt.emulator.server import Server
+from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 
 
 def test_the_next_requests_fail_and_then_no_more(emu, api):
@@ -42,3 +46,11 @@ def test_requests_are_recorded(emu, api):
         ("GET", "/api/v2/accounts/1/runs/?limit=1"),
         ("POST", "/api/v2/accounts/1/jobs/1000/run/"),
     ]
+
+
+def test_only_a_test_keeps_the_requests():
+    """Whoever serves for weeks is asked by pollers all the time: the list would grow for ever."""
+    wire = Wire(PlainTextResponse("here"))
+    with Server(wire) as server:
+        assert requests.get(server.url, timeout=5).text == "here"
+    assert wire.requests == []
