@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import ipaddress
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +18,9 @@ from airflow.sdk import Connection
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError
 from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE
+from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS
+
+log = logging.getLogger(__name__)
 
 DEFAULT_HOST = "cloud.getdbt.com"
 JOB_DEFAULTS = (
@@ -177,6 +183,8 @@ class _Extra:
         if not isinstance(content, dict):
             raise DbtCloudConnectionError(f"{origin}: the extra must be a JSON object.")
         self._content = content
+        for key in content.keys() - CONNECTION_FIELDS:
+            _warn_of_typo(origin, key)
 
     def get(self, key: str) -> Any:
         """The value, ``None`` for an empty one: a form stores what was left empty as an empty string."""
@@ -253,6 +261,13 @@ class _Extra:
     def _wrong(self, key: str, expected: str, value: object) -> DbtCloudConnectionError:
         shown = "" if key == "proxies" else f", got {value!r}"  # a proxy's address may hold a password
         return DbtCloudConnectionError(f"{self._origin}: extra {key!r} must be {expected}{shown}.")
+
+
+@functools.cache  # once in a process: the triggerer reads a connection again and again
+def _warn_of_typo(origin: str, key: str) -> None:
+    """Say so when an unknown key looks like a known one; others are somebody else's business."""
+    for near in difflib.get_close_matches(key, CONNECTION_FIELDS, n=1, cutoff=0.65):
+        log.warning("%s: extra %r is not known and has no effect. Did you mean %r?", origin, key, near)
 
 
 def _seconds(value: object) -> float | None:

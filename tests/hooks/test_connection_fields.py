@@ -255,6 +255,23 @@ def test_connection_from_the_environment(stored: str, monkeypatch: pytest.Monkey
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"), [("jobid", "job_id"), ("timout", "timeout"), ("proxy", "proxies"), ("Verify", "verify")]
+)
+def test_typo_in_a_key_is_warned_of_once(caplog: pytest.LogCaptureFixture, key: str, meant: str) -> None:
+    """However often the connection is read."""
+    settings({key: 1})
+    settings({key: 1})
+    said = f"extra {key!r} is not known and has no effect. Did you mean {meant!r}?"
+    assert caplog.messages == [f"Airflow connection 'warehouse': {said}"]
+
+
+def test_other_extras_are_nobodys_business(caplog: pytest.LogCaptureFixture) -> None:
+    """A team may keep its own notes there; known keys are no typo either."""
+    settings({"owner": "data-eng", "requests_per_minute": 9, "job_id": 7})
+    assert caplog.messages == []
+
+
 def test_ipv6_address_in_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow takes the brackets off an IPv6 address in a connection's URI: they are put on again."""
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "dbt-cloud-dlt://42:dbtc_secret-token@[::1]:8080/http")
