@@ -107,7 +107,7 @@ def test_the_project_stays_as_it_was(built, lasting_project):
 
 
 def test_the_runs_files_are_for_their_owner_alone(built, lasting_project):
-    """The copy of the profile may hold passwords, and the logs data: other users of the machine see neither."""
+    """The copy of the profile may hold passwords, and the logs data: other users see neither."""
     folder = lasting_project / "state" / "runs" / str(built[1]["id"])
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "profiles.yml")]
 
