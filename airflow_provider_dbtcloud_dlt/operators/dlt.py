@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +12,18 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow.sdk.log import mask_secret
 
+from airflow_provider_dbtcloud_dlt.arguments import is_plain
+from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
+    REFRESH_MODES,
+    check_choice,
+    check_pipeline_name,
+    check_schema_contract,
+    check_source,
+    check_write_disposition,
+)
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-# dlt's own lists would have to be imported from dlt, and a DAG file must not pay for that; a test
-# compares them.
-WRITE_DISPOSITIONS = ("append", "replace", "merge", "skip")
-CONTRACT_ENTITIES = ("tables", "columns", "data_type")
-CONTRACT_MODES = ("evolve", "discard_value", "freeze", "discard_row")
-REFRESH_MODES = ("drop_sources", "drop_resources", "drop_data")
-
-_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 class _Sealed:
@@ -41,11 +41,9 @@ class _Sealed:
 
 
 def _sealed(value: Any) -> Any:
-    return (
-        value
-        if value is None or isinstance(value, str) or hasattr(value, "iter_references")
-        else _Sealed(value)
-    )
+    # Airflow resolves a reference to another task's result, and finds one by this method itself.
+    is_reference = hasattr(value, "iter_references")
+    return value if value is None or isinstance(value, str) or is_reference else _Sealed(value)
 
 
 def _unsealed(value: Any) -> Any:
@@ -241,18 +239,28 @@ class DltLoadOperator(BaseOperator):
 
     def _check(self) -> None:
         """Refuse what cannot be right; what a template hides is looked at when the task runs."""
-        _check_source(self.source)
+        check_source(self.source)
         self._check_source_args()
-        _check_pipeline_name(self.pipeline_name)
-        _check_write_disposition(self.write_disposition)
-        _check_schema_contract(self.schema_contract)
-        _check_choice("refresh", self.refresh, REFRESH_MODES)
+        check_pipeline_name(self.pipeline_name)
+        check_write_disposition(self.write_disposition)
+        check_schema_contract(self.schema_contract)
+        check_choice("refresh", self.refresh, REFRESH_MODES)
         if self.log_interval < 0:
             raise ValueError(f"log_interval is a number of seconds, not {self.log_interval!r}.")
 
     def _check_source_args(self) -> None:
         """Refuse arguments that the source function cannot take, where both are known."""
-        _check_source_args(self.source, self.source_args)
+        source, arguments = self.source, self.source_args
+        if not is_plain(arguments):
+            return
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise TypeError(f"source_args is a {type(arguments).__name__}: pass a dict of keyword arguments.")
+        if inspect.isfunction(source):
+            known = dict.fromkeys(_context_parameters(source))
+            try:
+                inspect.signature(source).bind(**{**known, **(arguments or {})})
+            except TypeError as error:
+                raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
 
 
 def _default_pipeline_name(context: Context) -> str:
@@ -270,98 +278,3 @@ def _context_parameters(function: Callable[..., Any]) -> set[str]:
     # parameter in.
     unset = (None, inspect.Parameter.empty)
     return {p.name for p in parameters if p.name in KNOWN_CONTEXT_KEYS and any(p.default is u for u in unset)}
-
-
-def _is_template(value: Any) -> bool:
-    return isinstance(value, str) and ("{{" in value or "{%" in value)
-
-
-def _check_source(source: Any) -> None:
-    if _built_at_parse_time(source):
-        raise TypeError(
-            f"source is a {type(source).__name__} that was built while the DAG file was parsed. Pass the "
-            "function itself, and its arguments in source_args: it is called when the task runs."
-        )
-    if isinstance(source, str):
-        if not _REFERENCE.fullmatch(source):
-            raise ValueError(
-                f"source={source!r} does not name a function: write 'package.module:function', or pass the "
-                "function."
-            )
-    elif not callable(source):
-        raise TypeError(
-            f"source is a {type(source).__name__}. Pass a function that returns what is to be loaded, or "
-            "'package.module:function': it is called when the task runs."
-        )
-    elif inspect.iscoroutinefunction(source):
-        raise TypeError(
-            f"source {source.__name__!r} is an async function. Make it a plain one that returns what is to "
-            "be loaded; dlt's resources inside of it may be async."
-        )
-
-
-def _check_source_args(source: Any, arguments: Any) -> None:
-    if _is_template(arguments) or hasattr(arguments, "iter_references"):
-        return
-    if arguments is not None and not isinstance(arguments, Mapping):
-        raise TypeError(f"source_args is a {type(arguments).__name__}: pass a dict of keyword arguments.")
-    if inspect.isfunction(source):
-        known = dict.fromkeys(_context_parameters(source))
-        try:
-            inspect.signature(source).bind(**{**known, **(arguments or {})})
-        except TypeError as error:
-            raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
-
-
-def _built_at_parse_time(source: Any) -> bool:
-    """Whether it is a source, or a resource that was called. Whoever made one imported dlt: we need not."""
-    extract = sys.modules.get("dlt.extract")
-    if extract is None:
-        return False
-    return isinstance(source, extract.DltSource) or (
-        isinstance(source, extract.DltResource) and source.args_bound
-    )
-
-
-def _check_pipeline_name(value: Any) -> None:
-    if not isinstance(value, str) or _is_template(value):
-        return
-    if not value.strip() or value.startswith(".") or re.search(r'[/\\:*?"<>|\x00-\x1f]', value):
-        raise ValueError(
-            f"pipeline_name={value!r} cannot be the name of a folder, which dlt makes of it: use letters, "
-            "digits and underscores."
-        )
-
-
-def _check_write_disposition(value: Any) -> None:
-    if isinstance(value, Mapping):
-        if "disposition" not in value:
-            raise ValueError(
-                "write_disposition is a dict without the key 'disposition': write for instance "
-                "{'disposition': 'merge', 'strategy': 'scd2'}."
-            )
-        value = value["disposition"]
-    _check_choice("write_disposition", value, WRITE_DISPOSITIONS)
-
-
-def _check_schema_contract(value: Any) -> None:
-    if not isinstance(value, Mapping):
-        _check_choice("schema_contract", value, CONTRACT_MODES)
-        return
-    for entity, mode in value.items():
-        if entity not in CONTRACT_ENTITIES:
-            raise ValueError(
-                f"schema_contract has the key {entity!r}; dlt knows {_listed(CONTRACT_ENTITIES)}."
-            )
-        _check_choice(f"schema_contract[{entity!r}]", mode, CONTRACT_MODES)
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    if value is None or _is_template(value) or hasattr(value, "iter_references"):
-        return
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} is not one that dlt knows: {_listed(choices)}.")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)

@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 from dlt.common.pipeline import TRefreshMode
 from dlt.common.schema import typing as schema_typing
 
-from airflow_provider_dbtcloud_dlt.operators import dlt as module
+from airflow_provider_dbtcloud_dlt.operators import dlt_checks
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
 
 
@@ -156,10 +156,10 @@ def test_good_arguments_are_accepted(arguments):
 
 def test_the_lists_of_words_are_dlts():
     """The operator has copies, since a DAG file must not import dlt: they hold what dlt's own lists hold."""
-    assert set(module.WRITE_DISPOSITIONS) == set(get_args(schema_typing.TWriteDisposition))
-    assert set(module.CONTRACT_MODES) == set(get_args(schema_typing.TSchemaEvolutionMode))
-    assert set(module.CONTRACT_ENTITIES) == set(get_args(schema_typing.TSchemaContractEntities))
-    assert set(module.REFRESH_MODES) == set(get_args(TRefreshMode))
+    assert set(dlt_checks.WRITE_DISPOSITIONS) == set(get_args(schema_typing.TWriteDisposition))
+    assert set(dlt_checks.CONTRACT_MODES) == set(get_args(schema_typing.TSchemaEvolutionMode))
+    assert set(dlt_checks.CONTRACT_ENTITIES) == set(get_args(schema_typing.TSchemaContractEntities))
+    assert set(dlt_checks.REFRESH_MODES) == set(get_args(TRefreshMode))
 
 
 DAG_FILE = """
