@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from airflow_provider_dbtcloud_dlt.client import checks, protocol
+from airflow_provider_dbtcloud_dlt.client import answers, checks, protocol
 from airflow_provider_dbtcloud_dlt.client.errors import (
     DbtCloudError,
     InvalidCredentialsException,
@@ -397,7 +397,7 @@ class DBTCloudClientV2:
 
     def _data(self, request: protocol.Request) -> Any:
         envelope = self._transport.json(request)
-        return protocol.data_of(request, envelope, host=self.host)
+        return answers.data_of(request, envelope, host=self.host)
 
     def _items(self, request: protocol.Request) -> list[Any]:
         items = self._data(request) or []

@@ -17,7 +17,7 @@ import urllib3
 from requests.auth import AuthBase
 
 from airflow_provider_dbtcloud_dlt import __version__
-from airflow_provider_dbtcloud_dlt.client import checks, protocol
+from airflow_provider_dbtcloud_dlt.client import answers, checks, protocol
 from airflow_provider_dbtcloud_dlt.client.errors import (
     DbtCloudError,
     InvalidRequestError,
@@ -94,7 +94,7 @@ class Transport:
             DbtCloudError: what a bad answer, or none, means.
         """
         return self._retrying(request)(
-            lambda: protocol.decode(request, self._attempt(request), host=self._host)
+            lambda: answers.decode(request, self._attempt(request), host=self._host)
         )
 
     def content(self, request: protocol.Request) -> bytes:
@@ -106,21 +106,21 @@ class Transport:
         target.parent.mkdir(parents=True, exist_ok=True)
         return self._retrying(request)(lambda: self._stream_to_file(request, target))
 
-    def _attempt(self, request: protocol.Request) -> protocol.Answer:
+    def _attempt(self, request: protocol.Request) -> answers.Answer:
         try:
             with self._exchange(request) as response:
                 return self._answer(response)
         except requests.RequestException as error:
             raise self._unreachable(request, error) from None
 
-    def _answer(self, response: requests.Response) -> protocol.Answer:
+    def _answer(self, response: requests.Response) -> answers.Answer:
         body = response.content
         if not response.ok:  # its words end in a message: no gateway shall smuggle the token into one
             body = body.replace(self._api_token.encode(), b"***")
-        return protocol.Answer(response.status_code, response.headers, body)
+        return answers.Answer(response.status_code, response.headers, body)
 
-    def _checked(self, request: protocol.Request, answer: protocol.Answer) -> protocol.Answer:
-        protocol.check_status(request, answer, host=self._host)
+    def _checked(self, request: protocol.Request, answer: answers.Answer) -> answers.Answer:
+        answers.check_status(request, answer, host=self._host)
         return answer
 
     def _stream_to_file(self, request: protocol.Request, target: Path) -> int:
@@ -170,7 +170,7 @@ class Transport:
     def _retrying(self, request: protocol.Request) -> tenacity.Retrying:
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, DbtCloudError) and protocol.may_retry(request, error)
+                lambda error: isinstance(error, DbtCloudError) and answers.may_retry(request, error)
             ),
             wait=_pause,
             stop=lambda state: _spent(state) > self._retry_budget,
@@ -181,7 +181,6 @@ class Transport:
 
     def _unreachable(self, request: protocol.Request, error: requests.RequestException) -> UnreachableError:
         """The same failure without requests' traceback and URL, and with what the user can do about it."""
-        asked = f"{request.method} /{request.path.partition('?')[0]}"
         if any(isinstance(reason, ssl.SSLCertVerificationError) for reason in _reasons(error)):
             return UnreachableError(
                 f"The TLS certificate of {self._host} could not be verified ({_root_cause(error)}): check "
@@ -197,12 +196,12 @@ class Transport:
             )
         if isinstance(error, requests.exceptions.ReadTimeout):
             return UnreachableError(
-                f"{self._host} did not answer {asked} in time (time-out: {self._timeout} s)."
+                f"{self._host} did not answer {request} in time (time-out: {self._timeout} s)."
             )
         unsent = isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error)
         hint = ": check the host (access URL) and the network" if unsent else ""
         return UnreachableError(
-            f"{self._host} could not be reached for {asked} ({_root_cause(error)}){hint}.", sent=not unsent
+            f"{self._host} could not be reached for {request} ({_root_cause(error)}){hint}.", sent=not unsent
         )
 
 
