@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
@@ -18,8 +19,9 @@ def check_id_argument(name: str, value: object) -> None:
     """Refuse an id that is no whole number, as far as it is known at parse time."""
     if value is None or not is_plain(value):
         return
-    if isinstance(value, bool) or not str(value).strip().isdigit():
-        raise InvalidRequestError(f"{name} must be a whole number or a template, got {value!r}.")
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(r"0*[1-9][0-9]{0,18}", text, re.ASCII):
+        raise InvalidRequestError(f"{name} must be a positive whole number or a template, got {value!r}.")
 
 
 def rendered_id(name: str, value: object) -> int:

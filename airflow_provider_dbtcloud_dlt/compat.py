@@ -8,24 +8,41 @@ from __future__ import annotations
 from airflow.sdk.exceptions import AirflowException
 
 try:  # Airflow 3.2 and newer
+    from airflow.sdk.configuration import conf
+except ImportError:  # Airflow 3.1
+    from airflow.configuration import conf
+
+try:  # Airflow 3.2 and newer
     from airflow.sdk.exceptions import (
+        AirflowFailException,
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferred,
     )
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[attr-defined, no-redef]
+        AirflowFailException,
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferred,
     )
 
 __all__ = [
     "AirflowException",
+    "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "TaskDeferred",
+    "airflow_base_url",
 ]
+
+
+def airflow_base_url() -> str:
+    """This Airflow's address, as far as this process is told; empty when it is not."""
+    return str(conf.get("api", "base_url", fallback="") or "")

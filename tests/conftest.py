@@ -71,7 +71,7 @@ def context() -> Callable[..., Any]:
             xcom_push=lambda key, value: xcoms.__setitem__(key, value),
             get_first_reschedule_date=lambda context: None,
         )
-        dag_run = SimpleNamespace(start_date=STARTED)
+        dag_run = SimpleNamespace(start_date=STARTED, run_after=STARTED)
         return {"ti": task_instance, "dag_run": dag_run, **more}
 
     return make

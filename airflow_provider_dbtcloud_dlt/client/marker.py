@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from airflow_provider_dbtcloud_dlt.client.checks import CAUSE_MAX_LENGTH
 from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
@@ -42,22 +41,20 @@ class Marker:
         run_id: str,
         task_id: str,
         map_index: int,
-        dag_run_started_at: datetime | None,
         epoch: int,
     ) -> Marker:
         """The marker of a task instance.
 
         Args:
-            deployment: which Airflow, when several run the same DAGs; may be empty.
+            deployment: which Airflow, when several run the same DAGs; may be empty. Nothing of the DAG run
+                that a clear changes (its start) may tell them apart: the run is to be found again.
             dag_id: the DAG.
             run_id: the DAG run.
             task_id: the task.
             map_index: of a mapped task, else -1.
-            dag_run_started_at: its microseconds tell two deployments of one DAG apart without configuration.
             epoch: ``ti.max_tries``.
         """
-        started = dag_run_started_at.isoformat() if dag_run_started_at else ""
-        parts = (deployment, dag_id, run_id, task_id, str(map_index), started)
+        parts = (deployment, dag_id, run_id, task_id, str(map_index))
         digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=8)
         return cls(digest.hexdigest(), epoch)
 

@@ -42,7 +42,7 @@ class RunStarter:
         client: asks and starts.
         job_id: the job.
         marker: names the work.
-        since: no run of this work is older; the DAG run's start.
+        since: no run of this work is older.
         log: what was found and done is told here.
         sleep: waits so many seconds.
     """
@@ -76,6 +76,7 @@ class RunStarter:
             DbtCloudError: the run could not be started; one whose answer was lost is looked for first.
         """
         known: list[Run] = []
+        cancelled: set[int] = set()
         if look_first:
             known = self.known_runs()
             decision = decide(self.marker, known, wait=wait, retry_from_failure=retry_from_failure)
@@ -94,17 +95,15 @@ class RunStarter:
                 for run in decision.cancel:
                     self.log.warning("Cancelling job run %s, left behind when this task was cleared.", run.id)
                     self.client.cancel_run(run.id)
+                    cancelled.add(run.id)
         if reuse_existing_run:
-            joined = self._active_run(body)
+            joined = self._active_run(body, cancelled)
             if joined is not None:
                 return joined
         return Started(self._trigger(body, {run.id for run in known}))
 
     def known_runs(self) -> list[Run]:
         """The job's runs since `since`, newest first, with their triggers."""
-        return list(self._list_runs())
-
-    def _list_runs(self) -> list[Run]:
         runs = []
         for run in self.client.list_runs(
             job_definition_id=self.job_id, order_by="-id", include_related=["trigger"]
@@ -123,7 +122,7 @@ class RunStarter:
         self.log.info("Job run %s failed; run %s takes it up at its point of failure.", run.id, retried.id)
         return retried
 
-    def _active_run(self, body: Mapping[str, Any]) -> Started | None:
+    def _active_run(self, body: Mapping[str, Any], cancelled: Container[int]) -> Started | None:
         """The newest active run of the job that runs what this task wants, whoever started it."""
         runs = self.client.list_runs(
             job_definition_id=self.job_id,
@@ -132,6 +131,8 @@ class RunStarter:
             include_related=["trigger"],
         )
         for run in runs:
+            if run.id in cancelled:  # it may take a moment to end
+                continue
             difference = _other_overrides(run, body)
             if not difference:
                 cause = run.trigger.cause if run.trigger else None

@@ -32,6 +32,9 @@ from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FORM
 if TYPE_CHECKING:
     from airflow_provider_dbtcloud_dlt.helpers import DBTCloudConfiguration
 
+OFFICIAL_RETRY_PARAMETERS = ("retry_limit", "retry_delay", "retry_args")
+"""Accepted from the official provider's `hook_params`, without effect; may be no JSON."""
+
 __all__ = ["DbtCloudConnectionError", "DbtCloudHook", "DbtCloudJobRunException"]
 
 

@@ -17,12 +17,11 @@ JOB_RUN_ID = "job_run_id"
 class DbtCloudRunLink(BaseOperatorLink):
     """Leads to the run that the task started or waits for.
 
-    The link is the XCom that the task pushes as soon as it knows the run: it works while the task is
-    deferred, and for a task that failed.
+    The task pushes the link as soon as it knows the run: it works while the task is deferred, and for a task
+    that failed.
     """
 
     name = "Monitor Job Run"
-    xcom_key = JOB_RUN_URL
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the run's page, empty while there is none."""

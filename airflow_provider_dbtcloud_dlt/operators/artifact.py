@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id
+from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class DbtCloudGetJobRunArtifactOperator(BaseOperator):
         self.output_file_name = output_file_name
         self.hook_params = dict(hook_params or {})
         check_id_argument("run_id", run_id)
+        check_id_argument("account_id", account_id)
+        if not path:
+            raise InvalidRequestError(f"Task {self.task_id!r}: path is empty; name an artifact.")
         check_id_argument("step", step)
 
     def execute(self, context: Context) -> str:

@@ -6,11 +6,8 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from airflow.sdk import BaseOperator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, is_plain, rendered_id, seconds
 from airflow_provider_dbtcloud_dlt.client import (
@@ -20,17 +17,18 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunStatus,
     RunTimeoutError,
 )
+from airflow_provider_dbtcloud_dlt.client.checks import check_trigger_body
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
+from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout, airflow_base_url
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
-from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
 from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
 from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,
     DbtCloudListJobsOperator,
 )
-from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
+from airflow_provider_dbtcloud_dlt.triggers.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
@@ -45,10 +43,11 @@ __all__ = [
 
 WEEK = 60 * 60 * 24 * 7
 CLOCK_SKEW = timedelta(minutes=5)
+LOOK_BACK = timedelta(seconds=WEEK)
 KILL_TIMEOUT = 5.0
 
 
-class DbtCloudRunJobOperator(BaseOperator):
+class DbtCloudRunJobOperator(WaitsForRun):
     """Runs a dbt Cloud job and, by default, waits for its end without holding a worker.
 
     The run's page and id are in the XComs ``job_run_url`` and ``job_run_id`` as soon as it is started. A run
@@ -127,7 +126,6 @@ class DbtCloudRunJobOperator(BaseOperator):
     )
     trigger_fields: ClassVar[tuple[str, ...]] = template_fields[7:-1]  # type: ignore[assignment]
     ui_color = "#ff694a"
-    operator_extra_links = (DbtCloudRunLink(),)
 
     def __init__(
         self,
@@ -211,11 +209,15 @@ class DbtCloudRunJobOperator(BaseOperator):
 
     def _check_arguments(self) -> None:
         """Refuse, while the DAG file is parsed, what can't be meant."""
+        self._check_access()
         names = {
             name: getattr(self, name)
             for name in ("job_name", "project_name", "environment_name")
             if getattr(self, name) is not None
         }
+        for name, value in names.items():
+            if isinstance(value, str) and not value.strip():
+                raise InvalidRequestError(f"Task {self.task_id!r}: {name} is empty.")
         if self.job_id is not None and names:
             raise InvalidRequestError(
                 f"Task {self.task_id!r} gives job_id and {' and '.join(names)}: give one or the other."
@@ -225,35 +227,30 @@ class DbtCloudRunJobOperator(BaseOperator):
                 f"Task {self.task_id!r} gives {' and '.join(names)} without job_name: which job of it?"
             )
         check_id_argument("job_id", self.job_id)
-        check_id_argument("account_id", self.account_id)
-        if isinstance(self.steps_override, str) and is_plain(self.steps_override):
-            raise InvalidRequestError(
-                f"steps_override must be a list of dbt commands such as ['dbt build'], got "
-                f"{self.steps_override!r}."
-            )
-        config = self.additional_run_config if isinstance(self.additional_run_config, Mapping) else {}
-        twice = [name for name in self.trigger_fields if name in config and getattr(self, name) is not None]
+        config = self.additional_run_config
+        if config is not None and is_plain(config) and not isinstance(config, Mapping):
+            raise InvalidRequestError(f"additional_run_config must be a dictionary, got {config!r}.")
+        config = config if isinstance(config, Mapping) else {}
+        given = {name: getattr(self, name) for name in self.trigger_fields}
+        given = {name: value for name, value in given.items() if value is not None}
+        known = {name: value for name, value in {**config, **given}.items() if is_plain(value)}
+        check_trigger_body({**known, "cause": "known only when the task runs"})
+        twice = [name for name in given if name in config]
         if twice:
             raise InvalidRequestError(
                 f"Task {self.task_id!r} gives {', '.join(twice)} both as an argument and in "
                 "additional_run_config: give it once."
             )
 
-    @cached_property
-    def hook(self) -> DbtCloudHook:
-        """The hook of `dbt_cloud_conn_id` and `account_id`."""
-        return DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params)
-
     def execute(self, context: Context) -> int:
         """Start the run, or find the one that an earlier try started, and wait for its end."""
         task_instance = context["ti"]
         marker = self._marker(context)
-        started_at = context["dag_run"].start_date
         starter = RunStarter(
             self.hook.get_conn(),
             self._find_job(),
             marker,
-            since=started_at and started_at - CLOCK_SKEW,
+            since=self._no_run_before(context),
             log=self.log,
         )
         started = starter.start(
@@ -265,8 +262,7 @@ class DbtCloudRunJobOperator(BaseOperator):
         )
         run = started.run
         self.run_id, self._owned = run.id, started.owned
-        task_instance.xcom_push(key=JOB_RUN_URL, value=run.href)
-        task_instance.xcom_push(key=JOB_RUN_ID, value=run.id)
+        self._show_run(context, run)
         if not self.wait_for_termination:
             return run.id
         if run.is_terminal:
@@ -274,7 +270,8 @@ class DbtCloudRunJobOperator(BaseOperator):
         if self.deferrable:
             now = time.time()
             limit = self.execution_timeout
-            self._defer(now + self.timeout, None if limit is None else now + limit.total_seconds())
+            deadline = None if limit is None else now + limit.total_seconds()
+            return self._wait_deferred(run.id, now + self.timeout, deadline)
         return self._wait_here(run)
 
     def execute_complete(
@@ -293,8 +290,7 @@ class DbtCloudRunJobOperator(BaseOperator):
             return self._result(run)
         if ended.status == "timeout":
             raise DbtCloudJobRunException(self._give_up(ended.message))
-        self._defer(end_time or time.time() + self.timeout, execution_deadline)
-        raise AssertionError("defer() does not return")  # pragma: no cover
+        return self._wait_deferred(ended.run_id, end_time or time.time() + self.timeout, execution_deadline)
 
     def on_kill(self) -> None:
         """Cancel the run that this task started; bounded, for the worker is about to be killed."""
@@ -303,7 +299,7 @@ class DbtCloudRunJobOperator(BaseOperator):
         try:
             # The settings are known by now: a signal handler must not ask Airflow for the connection.
             settings = dataclasses.replace(self.hook.settings, timeout=KILL_TIMEOUT)
-            settings.client(self.account_id or None, retry_budget=0).cancel_run(self.run_id)
+            settings.client(self._account(), retry_budget=0).cancel_run(self.run_id)
         except DbtCloudError as error:
             self.log.warning("Job run %s could not be cancelled and may go on. %s", self.run_id, error)
         else:
@@ -313,14 +309,25 @@ class DbtCloudRunJobOperator(BaseOperator):
         task_instance = context["ti"]
         map_index = task_instance.map_index
         return Marker.for_task(
-            deployment=self.hook.settings.deployment,
+            deployment=self.hook.settings.deployment or airflow_base_url(),
             dag_id=task_instance.dag_id,
             run_id=task_instance.run_id,
             task_id=task_instance.task_id,
             map_index=-1 if map_index is None else map_index,
-            dag_run_started_at=context["dag_run"].start_date,
             epoch=task_instance.max_tries,
         )
+
+    def _no_run_before(self, context: Context) -> datetime | None:
+        """The time before which no run of this work can have been started.
+
+        A DAG run that has ended and is cleared gets a new start: then it is when it was first due, within
+        bounds, for a backfill's DAG runs were due long ago.
+        """
+        dag_run = context["dag_run"]
+        cleared = context["ti"].max_tries > (self.retries or 0)
+        if not cleared or dag_run.start_date is None:
+            return dag_run.start_date and dag_run.start_date - CLOCK_SKEW
+        return max(dag_run.run_after, dag_run.start_date - LOOK_BACK) - CLOCK_SKEW
 
     def _find_job(self) -> int:
         if self.job_id is not None:
@@ -343,6 +350,11 @@ class DbtCloudRunJobOperator(BaseOperator):
         """The trigger's fields: the task's arguments before the connection's defaults."""
         given = {name: getattr(self, name) for name in self.trigger_fields}
         given = {name: value for name, value in given.items() if value not in (None, "")}
+        nothing = [name for name, value in given.items() if value == "None"]
+        if nothing:
+            raise InvalidRequestError(
+                f"{' and '.join(nothing)} rendered to 'None': what does the template read?"
+            )
         config = self.additional_run_config or {}
         if not isinstance(config, Mapping):
             raise InvalidRequestError(
@@ -357,7 +369,7 @@ class DbtCloudRunJobOperator(BaseOperator):
             body.pop("git_sha", None)  # a default commit does not belong to the task's branch, nor vice versa
             body.pop("git_branch", None)
         body.update(given)
-        reason = self.trigger_reason or body.pop("cause", None) or defaults.get("cause")
+        reason = str(self.trigger_reason or body.pop("cause", None) or defaults.get("cause") or "")
         reason = reason or f"Triggered via Apache Airflow by task {self.task_id!r} in the {self.dag_id} DAG."
         if len(reason) > marker.reason_length:
             self.log.warning(
@@ -369,24 +381,13 @@ class DbtCloudRunJobOperator(BaseOperator):
         body["cause"] = marker.cause(reason)
         return body
 
-    @property
-    def _outage_tolerance(self) -> float:
-        return self.outage_tolerance or self.hook.settings.outage_tolerance
-
-    def _defer(self, end_time: float, execution_deadline: float | None) -> None:
-        self.defer(
-            trigger=DbtCloudRunJobTrigger(
-                conn_id=self.dbt_cloud_conn_id,
-                run_id=self.run_id,  # type: ignore[arg-type]
-                end_time=end_time,
-                poll_interval=self.check_interval,
-                account_id=rendered_id("account_id", self.account_id) if self.account_id else None,
-                hook_params=self.hook_params,
-                execution_deadline=execution_deadline,
-                outage_tolerance=self._outage_tolerance,
-            ),
-            method_name="execute_complete",
-            kwargs={"owned": self._owned, "end_time": end_time, "execution_deadline": execution_deadline},
+    def _wait_deferred(self, run_id: int, end_time: float, execution_deadline: float | None) -> NoReturn:
+        self._hand_over(
+            run_id,
+            self.check_interval,
+            end_time=end_time,
+            execution_deadline=execution_deadline,
+            owned=self._owned,
         )
 
     def _wait_here(self, run: Run) -> int:
@@ -395,8 +396,12 @@ class DbtCloudRunJobOperator(BaseOperator):
                 run.id,
                 poll_interval=self.check_interval,
                 timeout=self.timeout,
-                outage_tolerance=self._outage_tolerance,
+                outage_tolerance=self._outage_tolerance(),
             )
+        except AirflowTaskTimeout:
+            if not self.cancel_on_timeout:
+                self._owned = False  # Airflow calls on_kill() next
+            raise
         except RunTimeoutError as error:
             raise DbtCloudJobRunException(self._give_up(str(error))) from None
         return self._result(ended)

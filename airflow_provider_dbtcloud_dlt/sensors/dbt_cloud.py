@@ -15,6 +15,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     DbtCloudError,
     InvalidCredentialsException,
     InvalidRequestError,
+    NotFoundError,
     PermissionDeniedError,
     Run,
     RunStatus,
@@ -23,15 +24,14 @@ from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.waiting import Wait
 from airflow_provider_dbtcloud_dlt.compat import AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
-from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_URL, DbtCloudRunLink
-from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
+from airflow_provider_dbtcloud_dlt.triggers.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class DbtCloudJobRunSensor(BaseSensorOperator):
+class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
     """Waits for the end of a dbt Cloud run that something else started; never cancels it.
 
     It succeeds when the run succeeds; a run that fails or is cancelled fails the task, with the failing step
@@ -45,7 +45,7 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
             ``mode="reschedule"``, takes one again at every look).
         poke_interval: seconds between two looks at the run. One request serves up to 100 waiting runs.
         outage_tolerance: seconds for which an API that does not answer is outlived; default: the
-            connection's, else 30 minutes.
+            connection's, else 30 minutes. With ``mode="reschedule"`` the sensor's ``timeout`` alone counts.
         hook_params: further arguments of `DbtCloudHook`.
         **kwargs: of `BaseSensorOperator`: ``timeout`` (seconds, default 7 days; ends without a retry),
             ``soft_fail``, ``mode`` …
@@ -60,7 +60,6 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("dbt_cloud_conn_id", "run_id", "account_id")
     ui_color = "#ffb59e"
-    operator_extra_links = (DbtCloudRunLink(),)
 
     def __init__(
         self,
@@ -85,16 +84,11 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
         self.hook_params = dict(hook_params or {})
         self._run_id_given = run_id is not None
         check_id_argument("run_id", run_id)
-        check_id_argument("account_id", account_id)
-
-    @cached_property
-    def hook(self) -> DbtCloudHook:
-        """The hook of `dbt_cloud_conn_id` and `account_id`."""
-        return DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params)
+        self._check_access()
 
     @cached_property
     def _wait(self) -> Wait:
-        return Wait(self._find_run(), outage_tolerance=self._outage_tolerance)
+        return Wait(self._find_run(), outage_tolerance=self._outage_tolerance())
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait: in the triggerer, or here."""
@@ -103,7 +97,7 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
         if not (done := self.poke(context)):
             now = time.time()
             limit = self.execution_timeout
-            self._defer(now + self.timeout, None if limit is None else now + limit.total_seconds())
+            self._wait_deferred(now + self.timeout, None if limit is None else now + limit.total_seconds())
         return done.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -114,13 +108,17 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
         except (InvalidCredentialsException, PermissionDeniedError) as error:
             self._fail(str(error))
         except DbtCloudError as error:
+            if self.reschedule and isinstance(error, NotFoundError):
+                # Each look is a process of its own: for all it knows, the run was missing from the first on.
+                first = context["ti"].get_first_reschedule_date(context)
+                self._wait.failed(error, first.timestamp() if first else time.time())
             ending = self._wait.failed(error, time.time())
             if ending is not None:
                 self._fail(ending.message)
             self.log.warning("Job run %s could not be read: waiting on. %s", run_id, error)
             return PokeReturnValue(is_done=False)
         self._wait.answered(run, time.time())
-        context["ti"].xcom_push(key=JOB_RUN_URL, value=run.href)
+        self._show_run(context, run)
         return PokeReturnValue(run.is_terminal, self._result(run) if run.is_terminal else None)
 
     def execute_complete(
@@ -132,15 +130,19 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
     ) -> int:
         """Go on after the wait: read the run again, and believe that rather than the event."""
         ended = RunEvent.read(event)
-        self.run_id = ended.run_id
+        self.run_id, self._run_id_given = ended.run_id, True
         run = ended.read_run(self.hook.get_conn())
         if run is not None and run.is_terminal:
             return self._result(run)
         if ended.status == "timeout":
             is_sensors_own = execution_deadline is None or (end_time or 0.0) <= execution_deadline
             self._fail(ended.message, AirflowSensorTimeout if is_sensors_own else DbtCloudJobRunException)
-        self._defer(end_time or time.time() + self.timeout, execution_deadline)
-        raise AssertionError("defer() does not return")  # pragma: no cover
+        return self._wait_deferred(end_time or time.time() + self.timeout, execution_deadline)
+
+    def _wait_deferred(self, end_time: float, execution_deadline: float | None) -> NoReturn:
+        self._hand_over(
+            self._find_run(), self.poke_interval, end_time=end_time, execution_deadline=execution_deadline
+        )
 
     def _find_run(self) -> int:
         if self._run_id_given:
@@ -152,26 +154,6 @@ class DbtCloudJobRunSensor(BaseSensorOperator):
                 f"starts it, or put a run_id into the extra of {self.hook.settings.origin}."
             )
         return rendered_id("run_id", default)
-
-    @property
-    def _outage_tolerance(self) -> float:
-        return self.outage_tolerance or self.hook.settings.outage_tolerance
-
-    def _defer(self, end_time: float, execution_deadline: float | None) -> None:
-        self.defer(
-            trigger=DbtCloudRunJobTrigger(
-                conn_id=self.dbt_cloud_conn_id,
-                run_id=rendered_id("run_id", self.run_id or self._find_run()),
-                end_time=end_time,
-                poll_interval=self.poke_interval,
-                account_id=rendered_id("account_id", self.account_id) if self.account_id else None,
-                hook_params=self.hook_params,
-                execution_deadline=execution_deadline,
-                outage_tolerance=self._outage_tolerance,
-            ),
-            method_name="execute_complete",
-            kwargs={"end_time": end_time, "execution_deadline": execution_deadline},
-        )
 
     def _result(self, run: Run) -> int:
         if run.status is not RunStatus.SUCCESS:

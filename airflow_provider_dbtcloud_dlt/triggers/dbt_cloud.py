@@ -9,6 +9,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_dbtcloud_dlt.client import checks
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Wait
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 
 
@@ -47,7 +48,11 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         self.end_time = end_time
         self.poll_interval = poll_interval
         self.account_id = account_id
-        self.hook_params = dict(hook_params or {})
+        self.hook_params = {
+            name: value
+            for name, value in (hook_params or {}).items()
+            if name not in OFFICIAL_RETRY_PARAMETERS  # they may be objects that can't be stored
+        }
         self.execution_deadline = execution_deadline
         self.outage_tolerance = outage_tolerance
 

@@ -29,7 +29,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     Run,
 )
 from airflow_provider_dbtcloud_dlt.client.protocol import PAGE_SIZE
-from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Outage, Wait
+from airflow_provider_dbtcloud_dlt.client.waiting import MAX_RETRY_AFTER, Ending, Outage, Wait
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudHook
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Subscription:
         if ending is not None:
             self.ended.set_result(ending)
         else:
-            asked = getattr(seen, "retry_after", None) or 0.0  # of a rate limit or an overloaded server
+            asked = min(getattr(seen, "retry_after", None) or 0.0, MAX_RETRY_AFTER)
             self.due = now + self.wait.next_look(max(self.interval, asked), now)
 
 
@@ -103,6 +103,7 @@ class Poller:
         self._threads = ThreadPoolExecutor(CONCURRENT_REQUESTS, thread_name_prefix="dbt-cloud-poller")
         self._outage = Outage(log, f"dbt Cloud (connection {key.conn_id!r})")
         self._lists_by_id = True
+        self._unlisted: set[int] = set()
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -154,7 +155,8 @@ class Poller:
     async def _poll_until_nobody_waits(self) -> None:
         while True:
             waiting = [item for item in self._subscriptions if not item.ended.done()]
-            pause = min((item.due for item in waiting), default=float("inf")) - self._clock()
+            now = self._clock()
+            pause = min((item.due for item in waiting), default=float("inf")) - now
             if pause > 0:
                 self._changed.clear()
                 try:
@@ -162,12 +164,11 @@ class Poller:
                 except TimeoutError:
                     pass
                 continue
-            await self._look(self._due(waiting))
+            await self._look(self._due(waiting, now))
 
-    def _due(self, waiting: Iterable[Subscription]) -> list[Subscription]:
+    def _due(self, waiting: Iterable[Subscription], now: float) -> list[Subscription]:
         """Who is due now, and in the last request's free places those who are due next."""
         queue = sorted(waiting, key=lambda item: item.due)
-        now = self._clock()
         due = sum(item.due <= now for item in queue)
         filled = -(-due // PAGE_SIZE) * PAGE_SIZE if self._lists_by_id else due
         return queue[:filled]
@@ -184,7 +185,8 @@ class Poller:
                 for item in by_run[run_id]:
                     item.saw(seen, now)
             everything += answers.values()
-        self._judge(everything)
+        if everything:
+            self._judge(everything)
 
     async def _ask(self, run_ids: Sequence[int]) -> AsyncIterator[dict[int, Seen]]:
         """What is seen of the runs, request by request as the answers come."""
@@ -228,12 +230,13 @@ class Poller:
         try:
             if self._lists_by_id and len(run_ids) > 1:
                 found.update(self._list(client, run_ids))
-            for run_id in run_ids:
-                if run_id not in found:
-                    try:
-                        found[run_id] = client.get_run(run_id)
-                    except (NotFoundError, PermissionDeniedError, RejectedRequestError) as error:
-                        found[run_id] = error
+            unlisted = [run_id for run_id in run_ids if run_id not in found]
+            for run_id in unlisted:
+                try:
+                    found[run_id] = client.get_run(run_id)
+                except (NotFoundError, PermissionDeniedError, RejectedRequestError) as error:
+                    found[run_id] = error
+            self._note_unlisted(run_ids, {one for one in unlisted if isinstance(found[one], Run)})
         except DbtCloudError as error:  # the server's trouble: ask no more now, and keep what is known
             return {**dict.fromkeys(run_ids, error), **found}
         return found
@@ -242,11 +245,19 @@ class Poller:
         try:
             runs = {run.id: run for run in client.list_runs(pk__in=list(run_ids), limit=len(run_ids))}
         except RejectedRequestError as error:
+            if error.status_code != 400:
+                raise  # the server's passing trouble, no refusal of the question
             self._ask_singly(str(error))
             return {}
         if not runs.keys() <= set(run_ids):
             self._ask_singly("It answered with runs that were not asked for.")
         return {run_id: run for run_id, run in runs.items() if run_id in set(run_ids)}
+
+    def _note_unlisted(self, run_ids: Sequence[int], unlisted: set[int]) -> None:
+        """A new run may be listed a little late; a list that leaves out a run twice is none by id."""
+        if self._unlisted & unlisted:
+            self._ask_singly("It leaves out runs that exist.")
+        self._unlisted = (self._unlisted - set(run_ids)) | unlisted
 
     def _ask_singly(self, reason: str) -> None:
         if self._lists_by_id:

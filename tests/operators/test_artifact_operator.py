@@ -77,5 +77,5 @@ def test_run_that_rendered_to_nothing(download: Download) -> None:
 @pytest.mark.parametrize("arguments", [{"run_id": "latest"}, {"run_id": 7, "step": "last"}])
 def test_numbers_that_are_none(arguments: dict[str, Any]) -> None:
     """A run id or a step that is no number is refused at parse time, by its name."""
-    with pytest.raises(InvalidRequestError, match=f"{list(arguments)[-1]} must be a whole number"):
+    with pytest.raises(InvalidRequestError, match=f"{list(arguments)[-1]} must be a positive whole number"):
         DbtCloudGetJobRunArtifactOperator(task_id="fetch", path="manifest.json", **arguments)

@@ -95,5 +95,5 @@ def test_related_is_embedded(emu: Emulator, list_runs: Execute) -> None:
 )
 def test_id_that_is_no_number(operator: Any, arguments: dict[str, str]) -> None:
     """A name where an id is wanted is refused at parse time."""
-    with pytest.raises(InvalidRequestError, match=f"{next(iter(arguments))} must be a whole number"):
+    with pytest.raises(InvalidRequestError, match=f"{next(iter(arguments))} must be a positive whole number"):
         operator(task_id="list", **arguments)

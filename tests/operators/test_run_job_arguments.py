@@ -16,6 +16,7 @@ from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import (
     DbtCloudRunJobOperator,
 )
 from airflow_provider_dbtcloud_dlt.sensors.dbt_cloud import DbtCloudJobRunSensor
+from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
 
 
 def refusal(**arguments: Any) -> str:
@@ -30,6 +31,40 @@ def test_job_id_and_names() -> None:
     assert said == "Task 'transform' gives job_id and job_name and project_name: give one or the other."
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"job_id": 0}, "job_id must be a positive whole number"),
+        ({"job_id": "²"}, "job_id must be a positive whole number"),
+        ({"job_name": " "}, "job_name is empty"),
+        ({"dbt_cloud_conn_id": ""}, "dbt_cloud_conn_id is empty"),
+        ({"steps_override": []}, "steps_override must hold at least one dbt command"),
+        ({"steps_override": "dbt build"}, "steps_override must be a list of dbt commands"),
+        ({"threads_override": "many"}, "threads_override must be a whole number"),
+        ({"generate_docs_override": "yes"}, "generate_docs_override must be true or false"),
+        ({"additional_run_config": ["git_sha"]}, "additional_run_config must be a dictionary"),
+        ({"additional_run_config": {"threads_override": "x"}}, "threads_override must be a whole number"),
+        ({"hook_params": {"retries": 3}}, "hook_params has 'retries', which DbtCloudHook does not take"),
+        ({"hook_params": {"timeout": object()}}, "hook_params['timeout'] must be plain JSON"),
+        (
+            {"hook_params": {"proxies": {"https": "http://u:p@proxy:1"}}},
+            "hook_params['proxies'] holds a user",
+        ),
+    ],
+)
+def test_what_can_be_known_at_parse_time(arguments: dict[str, Any], said: str) -> None:
+    """A value that can't be right is refused while the DAG file is parsed, by its name."""
+    assert said in refusal(**arguments)
+
+
+def test_retry_arguments_of_the_official_hook_are_not_stored() -> None:
+    """They may be objects that no database takes; a trigger leaves them out."""
+    trigger = DbtCloudRunJobTrigger(
+        "c", 1, 0.0, 1.0, hook_params={"retry_args": {"stop": object()}, "timeout": 5}
+    )
+    assert trigger.serialize()[1]["hook_params"] == {"timeout": 5}
+
+
 def test_names_without_job_name() -> None:
     """A project or an environment is not enough."""
     assert "gives project_name without job_name" in refusal(project_name="Analytics")
@@ -38,12 +73,12 @@ def test_names_without_job_name() -> None:
 @pytest.mark.parametrize("value", ["nightly", "", 1.5, -1, True, [1]])
 def test_job_id_that_is_no_number(value: Any) -> None:
     """A job id that is no number is refused with what was given."""
-    assert f"job_id must be a whole number or a template, got {value!r}" in refusal(job_id=value)
+    assert f"job_id must be a positive whole number or a template, got {value!r}" in refusal(job_id=value)
 
 
 def test_account_id_that_is_no_number() -> None:
     """So is such an account."""
-    assert "account_id must be a whole number" in refusal(account_id="mine")
+    assert "account_id must be a positive whole number" in refusal(account_id="mine")
 
 
 @pytest.mark.parametrize(

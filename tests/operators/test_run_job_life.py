@@ -1,5 +1,7 @@
 """A task's life: the run is started once, waited for, and its end is the task's."""
 
+import json
+import signal
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_dbtcloud_dlt.client import NotFoundError
-from airflow_provider_dbtcloud_dlt.compat import TaskDeferred
+from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout, TaskDeferred
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudJobRunException
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
@@ -65,7 +67,8 @@ def test_run_is_in_the_xcoms_before_the_deferral(
     its_context = context()
     triggerer.deferral(make(), its_context)
     run = emu.runs()[-1]
-    assert its_context["ti"].xcoms == {"job_run_url": run["href"], "job_run_id": run["id"]}
+    pushed = {"job_run_url": run["href"], "_link_DbtCloudRunLink": run["href"], "job_run_id": run["id"]}
+    assert its_context["ti"].xcoms == pushed
 
 
 def test_deferral_keeps_the_limits(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:
@@ -349,6 +352,29 @@ def test_cleared_task_cancels_what_it_left_behind(
     assert [run["is_cancelled"] for run in emu.runs()] == [True, False]
 
 
+def test_clear_of_a_finished_dag_run_finds_its_old_run(
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any
+) -> None:
+    """Airflow gives such a DAG run a new start; what a killed task left going is cancelled all the same."""
+    emu.script_job(emu.job_id, seconds=60)
+    triggerer.deferral(make(), context(max_tries=0))
+    cleared = context(try_number=2, max_tries=1)
+    cleared["dag_run"].start_date += timedelta(hours=2)
+    triggerer.deferral(make(), cleared)
+    assert [run["is_cancelled"] for run in emu.runs()] == [True, False]
+
+
+def test_run_that_was_cancelled_for_a_clear_is_not_joined(
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any
+) -> None:
+    """Even if dbt Cloud takes a moment to end it."""
+    emu.script_job(emu.job_id, seconds=60)
+    first = triggerer.deferral(make(reuse_existing_run=True), context(max_tries=0))
+    emu.fail_next(1, status=200, path="/cancel/", body=json.dumps({"data": emu.runs()[0]}))
+    second = triggerer.deferral(make(reuse_existing_run=True), context(try_number=2, max_tries=1))
+    assert second.trigger.run_id != first.trigger.run_id
+
+
 def test_lost_answer_starts_no_second_run(
     emu: Emulator, make: Make, context: MakeContext, triggerer: Any
 ) -> None:
@@ -449,6 +475,28 @@ def test_kill_is_quick(
     began = time.monotonic()
     operator.on_kill()
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_execution_timeout_of_a_waiting_worker(
+    emu: Emulator, make: Make, context: MakeContext, cancel: bool
+) -> None:
+    """Airflow interrupts the task and has it killed; the run then goes on only where that is wanted."""
+    emu.script_job(emu.job_id, seconds=60)
+    operator = make(deferrable=False, cancel_on_timeout=cancel)
+
+    def interrupt(*_: object) -> None:
+        raise AirflowTaskTimeout
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(AirflowTaskTimeout):
+            operator.execute(context())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    operator.on_kill()
+    assert bool(cancels(emu)) is cancel
 
 
 def test_kill_before_there_is_a_run(emu: Emulator, make: Make) -> None:

@@ -21,9 +21,9 @@ def test_operator_and_sensor_have_the_link(make: Callable[..., Any]) -> None:
     assert [link.name for link in task.operator_extra_links] == ["Monitor Job Run"]
 
 
-def test_link_is_the_xcom_of_the_run() -> None:
-    """Airflow's UI reads the XCom that the task pushes before it defers."""
-    assert DbtCloudRunLink().xcom_key == "job_run_url"
+def test_link_has_an_xcom_of_its_own() -> None:
+    """Airflow writes a link's XCom at a task's end, an empty one too: job_run_url must stay as it is."""
+    assert DbtCloudRunLink().xcom_key == "_link_DbtCloudRunLink"
 
 
 @pytest.mark.parametrize(("stored", "link"), [("https://ab123/run/7", "https://ab123/run/7"), (None, "")])

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -64,7 +64,6 @@ def rescheduled(make: Callable[[], DbtCloudJobRunSensor], context: Any) -> Any:
 
 
 def first_time() -> Callable[[Any], Any]:
-    from datetime import UTC, datetime
 
     began = datetime.now(UTC)
     return lambda context: began
@@ -211,7 +210,9 @@ def test_link_is_there_while_deferred(emu: Emulator, context: MakeContext, trigg
     emu.script_job(emu.job_id, seconds=60)
     its_context = context()
     triggerer.deferral(sensor(emu.trigger()), its_context)
-    assert its_context["ti"].xcoms == {"job_run_url": emu.runs()[-1]["href"]}
+    run = emu.runs()[-1]
+    pushed = {"job_run_url": run["href"], "_link_DbtCloudRunLink": run["href"], "job_run_id": run["id"]}
+    assert its_context["ti"].xcoms == pushed
 
 
 def test_deferral_keeps_what_it_was_given(emu: Emulator, context: MakeContext, triggerer: Any) -> None:
@@ -282,9 +283,19 @@ def test_template_that_rendered_to_nothing(context: MakeContext, emu: Emulator, 
         task.execute(context())
 
 
+def test_rescheduled_sensor_fails_on_a_run_that_does_not_exist(context: MakeContext) -> None:
+    """Each look is a process of its own: the first look's time says how long the run has been missing."""
+    its_context = context()
+    its_context["ti"].get_first_reschedule_date = lambda context: datetime.now(UTC) - timedelta(minutes=2)
+    with pytest.raises(DbtCloudJobRunException, match="Job run 999 was not found"):
+        sensor(999, deferrable=False, mode="reschedule").execute(its_context)
+
+
 def test_run_id_that_is_no_number() -> None:
     """A run id that is no number is refused at parse time."""
-    with pytest.raises(InvalidRequestError, match="run_id must be a whole number or a template, got 'last'"):
+    with pytest.raises(
+        InvalidRequestError, match="run_id must be a positive whole number or a template, got 'last'"
+    ):
         sensor("last")
 
 

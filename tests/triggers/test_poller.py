@@ -148,10 +148,10 @@ def test_who_is_asked_for(dues: list[float], by_id: bool) -> None:
     """All who are due; and if runs are listed, those due next, as far as no request more is needed."""
 
     async def main() -> None:
-        poller = Poller(DbtCloudHook("unused"), PollerKey("unused", None, ""), clock=lambda: 100.0)
+        poller = Poller(DbtCloudHook("unused"), PollerKey("unused", None, ""))
         poller._lists_by_id = by_id
         waiting = [Subscription(Wait(1), 1, due) for due in dues]
-        chosen = poller._due(waiting)
+        chosen = poller._due(waiting, 100.0)
         due = [one for one in waiting if one.due <= 100]
         assert set(map(id, due)) <= set(map(id, chosen))
         if by_id:
@@ -441,6 +441,34 @@ def test_missing_run_is_found_singly(emu: Emulator) -> None:
 
     assert [ending.status for ending in run(main())] == ["success", "success"]
     assert len(asked(emu, r"/runs/\d+/$")) == 2
+
+
+def test_list_that_leaves_out_a_run_twice_is_given_up(
+    emu: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A list that goes on leaving out a run which exists is none by id, and the log says so once."""
+    emu.fail_next(1000, status=200, path=LISTS, body='{"status": {"code": 200}, "data": []}')
+    assert wait_for_two(emu) == ["success", "success"]
+    assert len(asked(emu, LISTS)) == 2
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_passing_refusal_of_a_list_is_no_reason_to_give_it_up(
+    emu: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only a 400 means that the server does not know the question."""
+    emu.fail_next(1, status=408, path=LISTS, body="{}")
+    assert wait_for_two(emu) == ["success", "success"]
+    assert warnings_of(caplog) == []
+
+
+def test_clock_that_steps_back_ends_nobodys_wait(emu: Emulator) -> None:
+    """A look for nobody, as a clock that is set back can cause it, is none."""
+
+    async def main() -> None:
+        await Poller(DbtCloudHook(), PollerKey("unused", None, ""))._look([])
+
+    run(main())
 
 
 def wait_for_two(emu: Emulator) -> list[str]:

@@ -1,0 +1,124 @@
+"""What a task that waits for a run needs, operator or sensor: the hook, and the way to the triggerer."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, is_plain, rendered_id
+from airflow_provider_dbtcloud_dlt.client import InvalidRequestError, Run
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
+from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
+from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class WaitsForRun(BaseOperator):
+    """A task that waits for a run; who inherits sets the four attributes, then calls `_check_access`."""
+
+    dbt_cloud_conn_id: str
+    account_id: int | str | None
+    hook_params: Mapping[str, Any]
+    outage_tolerance: float | None
+    operator_extra_links = (DbtCloudRunLink(),)
+
+    @cached_property
+    def hook(self) -> DbtCloudHook:
+        """The hook of `dbt_cloud_conn_id` and `account_id`."""
+        return DbtCloudHook(self.dbt_cloud_conn_id, self._account(), **self.hook_params)
+
+    def _account(self) -> int | None:
+        return None if self.account_id is None else rendered_id("account_id", self.account_id)
+
+    def _outage_tolerance(self) -> float:
+        return self.outage_tolerance or self.hook.settings.outage_tolerance
+
+    def _check_access(self) -> None:
+        """Refuse, while the DAG file is parsed, what can't lead to dbt Cloud."""
+        if is_plain(self.dbt_cloud_conn_id) and not str(self.dbt_cloud_conn_id or "").strip():
+            raise InvalidRequestError(
+                f"Task {self.task_id!r}: dbt_cloud_conn_id is empty; name a connection."
+            )
+        check_id_argument("account_id", self.account_id)
+        check_hook_params(self.hook_params)
+
+    def _show_run(self, context: Context, run: Run) -> None:
+        """Push the run's page and id, so that they are there while the task waits."""
+        for key in (JOB_RUN_URL, DbtCloudRunLink().xcom_key):
+            context["ti"].xcom_push(key=key, value=run.href)
+        context["ti"].xcom_push(key=JOB_RUN_ID, value=run.id)
+
+    def _hand_over(
+        self,
+        run_id: int,
+        poll_interval: float,
+        *,
+        end_time: float,
+        execution_deadline: float | None,
+        **kwargs: Any,
+    ) -> NoReturn:
+        """Let the triggerer wait; `kwargs` come back to ``execute_complete`` beside the limits.
+
+        Args:
+            run_id: the run.
+            poll_interval: seconds between two looks.
+            end_time: when to give up, in seconds since the epoch.
+            execution_deadline: likewise, by the task's ``execution_timeout``.
+            **kwargs: plain JSON.
+        """
+        self.defer(
+            trigger=DbtCloudRunJobTrigger(
+                conn_id=self.dbt_cloud_conn_id,
+                run_id=run_id,
+                end_time=end_time,
+                poll_interval=poll_interval,
+                account_id=self._account(),
+                hook_params=self.hook_params,
+                execution_deadline=execution_deadline,
+                outage_tolerance=self._outage_tolerance(),
+            ),
+            method_name="execute_complete",
+            kwargs={"end_time": end_time, "execution_deadline": execution_deadline, **kwargs},
+        )
+        raise AssertionError("defer() does not return")  # pragma: no cover
+
+
+def check_hook_params(hook_params: Mapping[str, Any]) -> None:
+    """Refuse arguments that the hook does not have, or that can't be stored with a trigger.
+
+    Raises:
+        InvalidRequestError: an unknown name, a value that is no JSON, or a proxy's password, which does not
+            belong into Airflow's table of triggers.
+    """
+    known = set(inspect.signature(DbtCloudHook.__init__).parameters) - {
+        "self",
+        "dbt_cloud_conn_id",
+        "account_id",
+    }
+    unknown = sorted(set(hook_params) - known)
+    if unknown:
+        raise InvalidRequestError(
+            f"hook_params has {', '.join(map(repr, unknown))}, which DbtCloudHook does not take; it takes "
+            f"{', '.join(sorted(known))}."
+        )
+    for name, value in hook_params.items():
+        if name in OFFICIAL_RETRY_PARAMETERS:
+            continue
+        try:
+            text = json.dumps(value)
+        except (TypeError, ValueError):
+            raise InvalidRequestError(
+                f"hook_params[{name!r}] must be plain JSON, for it is stored while the task is deferred."
+            ) from None
+        if name == "proxies" and "@" in text:
+            raise InvalidRequestError(
+                "hook_params['proxies'] holds a user name or password, which would be stored in Airflow's "
+                "database in clear: put the proxy into the connection's extra."
+            )
