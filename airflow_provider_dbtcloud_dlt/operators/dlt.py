@@ -13,6 +13,7 @@ from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
+from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     REFRESH_MODES,
     check_choice,
@@ -117,6 +118,8 @@ class DltLoadOperator(BaseOperator):
     Raises:
         ValueError: An argument has a value that cannot be right.
         TypeError: ``source`` is no function, or ``source_args`` do not fit it.
+        LoadError: The load failed; the message says why. What the source raises for Airflow,
+            ``AirflowSkipException`` and ``AirflowFailException``, reaches Airflow as it is.
     """
 
     template_fields: Sequence[str] = (
@@ -189,6 +192,7 @@ class DltLoadOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return the summary."""
         self._check()
+        from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
         from airflow_provider_dbtcloud_dlt.loads.load import run_load
         from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 
@@ -212,8 +216,15 @@ class DltLoadOperator(BaseOperator):
             default_table_name=self._source_name(),
             log_interval=self.log_interval,
         )
-        summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
-        return summary.as_dict()
+        try:
+            summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
+        except LoadError as error:
+            asked = _asked_of_airflow(error)
+            if asked is None:
+                raise
+        else:
+            return summary.as_dict()
+        raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
 
     def _call_source(self, context: Context) -> Any:
         """Call the source function with its arguments and what it asks for of the context."""
@@ -261,6 +272,14 @@ class DltLoadOperator(BaseOperator):
                 inspect.signature(source).bind(**{**known, **(arguments or {})})
             except TypeError as error:
                 raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
+
+
+def _asked_of_airflow(error: BaseException) -> AirflowException | None:
+    """Find what a source raised for Airflow, skip or fail without a retry, beneath what dlt made of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, AirflowSkipException | AirflowFailException):
+        cause = cause.__cause__
+    return cause
 
 
 def _default_pipeline_name(context: Context) -> str:

@@ -11,6 +11,8 @@ from airflow.sdk import DAG
 from dlt.common.pipeline import TRefreshMode
 from dlt.common.schema import typing as schema_typing
 
+from airflow_provider_dbtcloud_dlt.compat import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
 from airflow_provider_dbtcloud_dlt.operators import dlt_checks
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
 
@@ -108,6 +110,35 @@ def test_the_tasks_page_does_not_show_a_destinations_credentials():
     """Airflow shows template fields in the task's page: of a destination only what kind it is."""
     destination = dlt.destinations.postgres("postgresql://me:pa55word@db/shop")
     assert repr(_load(destination=destination).destination) == "postgres"
+
+
+@pytest.mark.parametrize("asked", [AirflowSkipException, AirflowFailException, TaskDeferred])
+@pytest.mark.parametrize("in_resource", [False, True], ids=["in the function", "in a resource"])
+def test_what_a_source_raises_for_airflow_reaches_it(warehouse, asked, in_resource):
+    """A source may skip its task, or fail it for good: a LoadError would fail it, and be retried."""
+    error = asked(trigger=None, method_name="resume") if asked is TaskDeferred else asked("nothing today")
+
+    def closed():
+        raise error
+        yield
+
+    task = _load((lambda: closed()) if in_resource else (lambda: next(closed())), destination=warehouse)
+    with pytest.raises(asked) as caught:
+        task.execute(_context())
+    assert caught.value is error
+
+
+def test_another_error_of_a_source_is_a_failed_load(warehouse):
+    """That a skip was handled on the way there does not skip the task."""
+
+    def closed():
+        try:
+            raise AirflowSkipException
+        except AirflowSkipException:
+            raise OSError("the shop is closed")  # noqa: B904
+
+    with pytest.raises(LoadError):
+        _load(closed, destination=warehouse).execute(_context())
 
 
 @pytest.mark.parametrize(
