@@ -150,6 +150,7 @@ def emptied(folder: Path) -> Iterator[None]:
     if folder.exists() and any(folder.iterdir()) and not lock.exists():
         raise ServiceError(f"{folder} was not made by the demo: give --folder one that is new or empty.")
     folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # Airflow's database, connections and logs are nobody else's business
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,7 @@
 """The demo's folder is emptied: it must be the demo's, and nobody else's just now."""
 
+import stat
+
 import pytest
 from demo import emptied
 from processes import ServiceError
@@ -12,6 +14,13 @@ def test_what_an_earlier_demo_left_is_removed(tmp_path):
         (tmp_path / "demo" / "flights.duckdb").touch()
     with emptied(tmp_path / "demo"):
         assert [path.name for path in (tmp_path / "demo").iterdir()] == [".demo-lock"]
+
+
+def test_the_folder_is_for_its_owner_alone(tmp_path):
+    """Airflow's connections and logs are in it; an earlier demo may have left it open to everybody."""
+    (tmp_path / "demo").mkdir(mode=0o755)
+    with emptied(tmp_path / "demo"):
+        assert stat.S_IMODE((tmp_path / "demo").stat().st_mode) == 0o700
 
 
 def test_a_folder_of_others_is_left_alone(tmp_path):
