@@ -23,8 +23,8 @@ from airflow_provider_dbtcloud_dlt.client import (
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.waiting import Wait
 from airflow_provider_dbtcloud_dlt.compat import AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
-from airflow_provider_dbtcloud_dlt.triggers.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
