@@ -153,13 +153,20 @@ class AirflowAPI:
 
     def log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
         """A task's log of one try, a line for each record."""
-        records = self.request(
+        records = self.log_records(dag_id, run_id, task_id, try_number=try_number, map_index=map_index)
+        return "\n".join(_log_line(record) for record in records)
+
+    def log_records(
+        self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1
+    ) -> list[JSON | str]:
+        """A task's log of one try, as Airflow keeps it: each record has an ``event`` and most a ``level``."""
+        content = self.request(
             "GET",
             f"{self._run(dag_id, run_id)}/taskInstances/{task_id}/logs/{try_number}",
             params={"full_content": "true", "map_index": map_index},
             headers={"Accept": "application/json"},
         )["content"]
-        return "\n".join(_log_line(record) for record in records)
+        return list(content)
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """The value that a task pushed, None when it has not."""

@@ -29,9 +29,9 @@ def thrifty_variables() -> Iterator[None]:
     """
     with warnings.catch_warnings():
         # dlt reads Variables and the context by names that Airflow 3 deprecates but serves. Whoever runs the
-        # task can't change it.
-        deprecated = r"(?s).*airflow\.(models|operators)"
-        warnings.filterwarnings("ignore", message=deprecated, category=DeprecationWarning)
+        # task can't change it. For an import, Airflow's warning is a FutureWarning.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", message=r"(?s).*airflow\.(models|operators)", category=category)
         providers = Container()[PluggableRunContext].providers.providers
         provider = next((p for p in providers if isinstance(p, AirflowSecretsTomlProvider)), None)
         if provider is None or dlt.config.get(_ONLY_SECRETS) is not None:

@@ -97,6 +97,12 @@ def test_the_load_tells_what_it_did(january):
     assert (summary["rows"]["flights"], summary["dataset_name"]) == (27004, "flights_raw")
 
 
+def test_the_loads_log_holds_no_warning(january):
+    """What dlt and Airflow have to settle between them, such as deprecated names, is nothing for the user."""
+    records = january.stack.airflow.api.log_records(january.dag_id, january.run_id, "load")
+    assert {record.get("level", "info") for record in records} == {"info"}, january.log("load")
+
+
 def test_the_task_was_deferred(january):
     """While dbt worked the task was deferred: the triggerer waited for it."""
     assert ("transform", "deferred") in january.seen
