@@ -21,7 +21,10 @@ def check_id_argument(name: str, value: object) -> None:
         return
     text = str(value).strip()
     if isinstance(value, bool) or not re.fullmatch(r"0*[1-9][0-9]{0,18}", text, re.ASCII):
-        raise InvalidRequestError(f"{name} must be a positive whole number or a template, got {value!r}.")
+        hint = " A job's name goes into job_name." if name == "job_id" and text.strip("0123456789.-") else ""
+        raise InvalidRequestError(
+            f"{name} must be a positive whole number or a template, got {value!r}.{hint}"
+        )
 
 
 def rendered_id(name: str, value: object) -> int:
@@ -37,7 +40,8 @@ def rendered_id(name: str, value: object) -> int:
             "this one, and return a value?"
         )
     if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
-        raise InvalidRequestError(f"{name} must be a whole number, but rendered to {text[:80]!r}.")
+        hint = " A job's name goes into job_name." if name == "job_id" else ""
+        raise InvalidRequestError(f"{name} must be a whole number, but rendered to {text[:80]!r}.{hint}")
     return int(text)
 
 

@@ -168,10 +168,14 @@ def _resolved(credentials: DBTCloudConfiguration = dlt.secrets.value) -> DBTClou
 
 
 def _client(credentials: DBTCloudConfiguration) -> DBTCloudClientV2:
-    if not credentials.account_id:
+    missing = [name for name in ("api_token", "account_id") if not credentials[name]]
+    if missing:
+        keys = " and ".join(f"dbt_cloud.{name}" for name in missing)
+        variables = " and ".join(f"DBT_CLOUD__{name.upper()}" for name in missing)
+        verb = "is" if len(missing) == 1 else "are"
         raise InvalidCredentialsException(
-            "account_id is missing: set dbt_cloud.account_id in dlt's secrets.toml or config.toml, or the "
-            "environment variable DBT_CLOUD__ACCOUNT_ID."
+            f"{' and '.join(missing)} {verb} missing: set {keys} in secrets.toml, or {variables} in the "
+            "environment."
         )
     return DBTCloudClientV2(
         credentials.api_token,

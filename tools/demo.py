@@ -37,15 +37,15 @@ MART = """
 
 def main() -> int:
     arguments = _arguments()
-    exit_on_signals()
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else 140, highlight=False, soft_wrap=not terminal)
     narrator = Narrator(console)
+    exit_on_signals(lambda: narrator.say("demo", "interrupted; stopping all that was started"))
     try:
         with emptied(arguments.folder):
             status = _show(narrator, arguments)
     except KeyboardInterrupt:
-        narrator.say("demo", "interrupted; stopped all that was started")
+        narrator.say("demo", "stopped")
         return 128 + signal.SIGINT
     except (ServiceError, AirflowAPIError) as error:
         console.print(str(error), style="red", markup=False)
@@ -64,7 +64,8 @@ def _show(narrator: Narrator, arguments: argparse.Namespace) -> int:
         status = _run(stack, narrator, arguments.month)
         if arguments.stay:
             _stay(stack, narrator)
-        narrator.say("demo", "stopping all that was started")
+        if not arguments.stay:
+            narrator.say("demo", "stopping all that was started; `make airflow` keeps it up to look around")
     narrator.say("demo", "stopped")
     return status
 
@@ -155,7 +156,10 @@ def emptied(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            problem = f"A demo is running in {folder}: stop it, or give another folder with --folder."
+            problem = (
+                f"A demo is running in {folder}: stop it, or run another in a folder of its own: "
+                ".venv/bin/python tools/demo.py --folder FOLDER"
+            )
             raise ServiceError(problem) from None
         for path in folder.iterdir():
             if path.is_dir():

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -128,8 +128,17 @@ def _stop_what_is_left() -> None:
         stop(_running)
 
 
-def exit_on_signals() -> None:
-    """Make each signal that ends this program raise an exception, as Ctrl-C does: services are stopped."""
+def exit_on_signals(announce: Callable[[], object] = lambda: None) -> None:
+    """Make each signal that ends this program raise an exception, as Ctrl-C does: services are stopped.
+
+    The first Ctrl-C is announced; further ones are ignored, for stopping takes some seconds and must not be
+    cut short.
+    """
+
+    def interrupt(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        announce()
+        raise KeyboardInterrupt
 
     def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
@@ -137,7 +146,7 @@ def exit_on_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     # A shell script has background programs ignore it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def isolated_environment(folder: Path) -> dict[str, str]:

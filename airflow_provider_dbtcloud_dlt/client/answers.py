@@ -69,8 +69,9 @@ def check_status(request: Request, answer: Answer, *, host: str) -> None:
         )
     if status == 401:
         raise InvalidCredentialsException(
-            f"{host} refused the API token (401 for {request}): the token is wrong or expired, or the "
-            f"account does not live on this host (see Account settings → Access URLs in dbt Cloud).{said}",
+            f"{host} refused the API token (401 for {request}): the token is wrong or expired, the "
+            "account's number is wrong, or the account does not live on this host (see Account settings → "
+            f"Access URLs in dbt Cloud).{said}",
             status_code=status,
             user_message=message,
         )
@@ -81,8 +82,9 @@ def check_status(request: Request, answer: Answer, *, host: str) -> None:
             user_message=message,
         )
     if status == 404:
+        what = "the run has no such artifact (yet), or check" if "/artifacts/" in request.path else "check"
         raise NotFoundError(
-            f"{request}: not found on {host} (404): check the id and the account; dbt Cloud also answers so "
+            f"{request}: not found on {host} (404): {what} the id and the account; dbt Cloud also answers so "
             f"when the token may not see it.{said}",
             status_code=status,
             user_message=message,

@@ -88,7 +88,8 @@ def check_base_url(base_api_url: str, *, allow_http: bool = False) -> str:
             f"plain http to {parts.hostname} would send the API token unencrypted: use https, or allow it "
             "with allow_http (in an Airflow connection an extra of that name)."
         )
-    return base_api_url.strip().rstrip("/")
+    # The API lives below /api; who names only the host means that.
+    return base_api_url.strip().rstrip("/") + ("/api" if parts.path in ("", "/") else "")
 
 
 def is_loopback(hostname: str) -> bool:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -77,6 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     try:
         config = configuration.load(options.config)
+        if any(job.script is None for job in config.jobs) and find_spec("dbt") is None:
+            raise configuration.ConfigError(
+                "a job runs dbt, which is not installed: pip install "
+                "'airflow-provider-dbtcloud-dlt[emulator]' and dbt's adapter for your database"
+            )
         options.state.mkdir(parents=True, exist_ok=True)
     except (configuration.ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command line's own output

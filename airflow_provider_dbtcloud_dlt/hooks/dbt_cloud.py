@@ -137,7 +137,7 @@ class DbtCloudHook(BaseHook):
         if self.dbt_cloud_conn_id != self.default_conn_name:
             raise DbtCloudConnectionError(
                 f"{missing}: create it, of type {self.hook_name!r}, or correct the id."
-            )
+            ) from None
         from airflow_provider_dbtcloud_dlt import helpers
 
         found = helpers.configured()
@@ -145,7 +145,7 @@ class DbtCloudHook(BaseHook):
             raise DbtCloudConnectionError(
                 f"{missing}, and dlt's configuration has no dbt_cloud.api_token: create the connection, "
                 f"of type {self.hook_name!r}, or set DBT_CLOUD__API_TOKEN and DBT_CLOUD__ACCOUNT_ID."
-            )
+            ) from None
         return Settings(
             origin="dlt's configuration [dbt_cloud]",
             api_token=str(found.api_token),

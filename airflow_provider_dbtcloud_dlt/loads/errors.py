@@ -62,6 +62,11 @@ def explain(pipeline_name: str, error: BaseException) -> str:
                 "https://dlthub.com/docs/dlt-ecosystem/destinations, or give yours a type in dlt's "
                 f"configuration (DESTINATION__{cause.ref.upper()}__DESTINATION_TYPE)."
             )
+        if isinstance(cause, ModuleNotFoundError) and step in ("sync", "load"):
+            return (
+                f"{where}: module {cause.name!r} is not installed on this worker. Install what dlt needs for "
+                "the destination, such as pip install 'dlt[duckdb]'."
+            )
     resource = next((e.pipe_name for e in chain if isinstance(e, PipeException)), None)
     if resource:
         where += f", resource {resource!r}"

@@ -298,7 +298,7 @@ def test_things_are_read(acme: DBTCloudClientV2) -> None:
 
 def test_wrong_token_is_a_credentials_error(emu: Emulator) -> None:
     """With the two usual reasons."""
-    with pytest.raises(InvalidCredentialsException, match="wrong or expired, or the account"):
+    with pytest.raises(InvalidCredentialsException, match="wrong or expired, the account"):
         DBTCloudClientV2("wrong", emu.account_id, f"{emu.url}/api").get_account()
 
 

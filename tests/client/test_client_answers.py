@@ -21,6 +21,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     ServerError,
     UnreachableError,
     answers,
+    protocol,
 )
 from airflow_provider_dbtcloud_dlt.client.answers import Answer
 from airflow_provider_dbtcloud_dlt.client.protocol import Request
@@ -111,11 +112,19 @@ def test_field_is_in_the_message() -> None:
     assert "rejected POST /accounts/7/jobs/3/run/ (400) (field 'cause')" in str(error)
 
 
-def test_401_names_both_causes() -> None:
-    """The API answers so for a wrong token and for a wrong host."""
-    assert "token is wrong or expired, or the account does not live on this host" in str(
-        _raised(_answer(401))
+def test_401_names_the_three_causes() -> None:
+    """The API answers so for a wrong token, a wrong account number and a wrong host."""
+    said = str(_raised(_answer(401)))
+    assert (
+        "the token is wrong or expired, the account's number is wrong, or the account does not live" in said
     )
+
+
+def test_404_of_an_artifact_says_that_there_may_be_none() -> None:
+    """It is more likely than a wrong id."""
+    request = protocol.get_artifact(7, 5, "catalog.json")
+    with pytest.raises(NotFoundError, match="the run has no such artifact"):
+        answers.check_status(request, _answer(404), host="dbt.test")
 
 
 def test_html_is_told_as_such() -> None:

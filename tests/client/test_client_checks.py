@@ -60,6 +60,8 @@ def test_id_that_is_no_number_is_named(value: object) -> None:
         ("http://localhost/api", "http://localhost/api"),
         ("http://[::1]:80/api", "http://[::1]:80/api"),
         ("http://127.9.9.9/api", "http://127.9.9.9/api"),
+        ("https://ab123.us1.dbt.com", "https://ab123.us1.dbt.com/api"),
+        ("https://gateway.test/dbt/api", "https://gateway.test/dbt/api"),
     ],
 )
 def test_base_url_is_accepted(given_url: str, expected: str) -> None:

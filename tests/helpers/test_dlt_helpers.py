@@ -203,7 +203,7 @@ def test_branch_is_sent_beside_a_commit(emu: Emulator, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ("API_TOKEN", "api_token is empty"),
+        ("API_TOKEN", "api_token is missing: .*DBT_CLOUD__API_TOKEN"),
         ("ACCOUNT_ID", "account_id is missing: .*DBT_CLOUD__ACCOUNT_ID"),
         ("JOB_ID", "job_id is missing: .*DBT_CLOUD__JOB_ID"),
     ],

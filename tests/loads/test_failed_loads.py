@@ -3,8 +3,9 @@
 import dlt
 import pytest
 from dlt.common.destination.exceptions import DestinationTerminalException
+from dlt.pipeline.exceptions import PipelineStepFailed
 
-from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
+from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, explain
 from airflow_provider_dbtcloud_dlt.loads.secrets import Secrets
 from airflow_provider_dbtcloud_dlt.loads.source import import_function
 
@@ -75,6 +76,17 @@ def test_the_configuration_key_named_for_the_destination_works(load, monkeypatch
     """What the sentence about a missing destination advises does help."""
     monkeypatch.setenv("DESTINATION_TYPE", "duckdb")
     assert load(lambda: [{"id": 1}], destination=None)["destination"] == "duckdb"
+
+
+def test_a_missing_driver_is_told_with_what_to_install(tmp_path):
+    """dlt's extras bring the destinations' drivers."""
+    missing = ModuleNotFoundError("No module named 'psycopg2'", name="psycopg2")
+    pipeline = dlt.pipeline("shop", destination="duckdb", pipelines_dir=str(tmp_path))
+    failed = PipelineStepFailed(pipeline, "sync", None, missing)
+    failed.__cause__ = missing
+    told = explain("shop", failed)
+    assert "module 'psycopg2' is not installed on this worker" in told
+    assert "pip install 'dlt[duckdb]'" in told
 
 
 def test_an_unknown_destination(load):

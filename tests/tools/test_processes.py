@@ -1,8 +1,10 @@
 """Processes of the demo and the tests: what is started is stopped, what fails is told."""
 
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -105,3 +107,27 @@ def test_loopback_needs_no_proxy(monkeypatch, tmp_path):
 def test_a_free_port_can_be_bound():
     """The port found is one of those that anybody may use."""
     assert 1024 < free_port() < 65536
+
+
+IMPATIENT = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from processes import exit_on_signals
+exit_on_signals(lambda: print("stopping", flush=True))
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+finally:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+    print("stopped", flush=True)
+"""
+
+
+def test_a_second_interrupt_does_not_cut_the_stopping_short():
+    """The first Ctrl-C is answered by a word; whoever presses again gets the same clean end."""
+    tools = str(Path(sys.modules["processes"].__file__).parent)
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, tools], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.stdout.split() == ["stopping", "stopped"]
