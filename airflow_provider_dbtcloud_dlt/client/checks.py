@@ -77,7 +77,8 @@ def check_base_url(base_api_url: str, *, allow_http: bool = False) -> str:
         parts.port  # noqa: B018  reading it validates it
     except ValueError as error:
         raise InvalidRequestError(f"base_api_url {base_api_url!r} is no valid URL: {error}.") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    readable = base_api_url.strip().isprintable() and " " not in base_api_url.strip()
+    if not readable or parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequestError(
             f"base_api_url must look like https://ab123.us1.dbt.com/api, got {base_api_url!r}."
         )

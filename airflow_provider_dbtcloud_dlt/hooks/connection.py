@@ -150,7 +150,8 @@ def _base_api_url(origin: str, connection: Connection) -> str:
     try:
         parts = urlsplit(host if "://" in host else f"{scheme}://{host}")
         port = parts.port or connection.port
-        usable = parts.hostname and parts.scheme in ("http", "https") and not re.search(r"[\s@]", host)
+        readable = host.isprintable() and not re.search(r"[\s@]", host)
+        usable = readable and parts.hostname and parts.scheme in ("http", "https")
     except ValueError:  # a port or an IPv6 address that is none, characters that no host name has
         usable = False
     if not usable:

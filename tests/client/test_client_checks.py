@@ -84,6 +84,8 @@ def test_base_url_is_accepted(given_url: str, expected: str) -> None:
         ("http://cloud.getdbt.com/api", "use https, or allow it with allow_http"),
         ("http://127.0.0.1.evil.test/api", "use https"),
         ("http://localhost.evil.test/api", "use https"),
+        ("https://ab123\x00.us1.dbt.com", "must look like"),
+        ("https://ab 123.us1.dbt.com", "must look like"),
     ],
 )
 def test_base_url_is_refused(url: str, words: str) -> None:

@@ -82,7 +82,8 @@ def test_host_becomes_the_base_url(fields: dict[str, object], url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["two words", "ftp://ab123.us1.dbt.com", "host:port", "host:99999", "https://", "http://[::1"]
+    "host",
+    ["two words", "nul\x00", "ftp://ab123.us1.dbt.com", "host:port", "host:99999", "https://", "http://[::1"],
 )
 def test_host_that_is_none_is_refused(host: str) -> None:
     """What is no host is refused with an example of one."""
