@@ -21,10 +21,8 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
     InvalidRequestError,
     MalformedAnswerError,
     PermissionDeniedError,
-    RateLimitError,
     RejectedRequestError,
     RunTimeoutError,
-    ServerError,
     UnreachableError,
 )
 from airflow_provider_dbtcloud_dlt.client.models import (
@@ -40,9 +38,9 @@ from airflow_provider_dbtcloud_dlt.client.models import (
 from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT, Transport
 from airflow_provider_dbtcloud_dlt.client.waiting import (
     DEFAULT_OUTAGE_TOLERANCE,
-    MAX_RETRY_AFTER,
     Outage,
     Wait,
+    pause_after,
 )
 
 log = logging.getLogger(__name__)
@@ -276,8 +274,7 @@ class DBTCloudClientV2:
             except DbtCloudError as error:
                 if run is None and _is_lasting(error):
                     raise
-                if isinstance(error, RateLimitError | ServerError):
-                    pause = max(pause, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
+                pause = pause_after(error, poll_interval)
                 outage.failed(error, self._clock())
                 ending = wait.failed(error, self._clock())
                 if ending is not None and ending.status != "timeout":

@@ -10,7 +10,12 @@ import logging
 from dataclasses import dataclass, field
 from typing import Literal
 
-from airflow_provider_dbtcloud_dlt.client.errors import DbtCloudError, NotFoundError
+from airflow_provider_dbtcloud_dlt.client.errors import (
+    DbtCloudError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+)
 from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
 
 DEFAULT_OUTAGE_TOLERANCE = 30 * 60.0
@@ -29,6 +34,12 @@ _ENDINGS: dict[RunStatus, tuple[EndingStatus, str]] = {
     RunStatus.ERROR: ("error", "has failed"),
     RunStatus.CANCELLED: ("cancelled", "has been cancelled"),
 }
+
+
+def pause_after(error: DbtCloudError, interval: float) -> float:
+    """Seconds until the next look after a failed one: `interval`, or longer where the server asked for it."""
+    asked = error.retry_after if isinstance(error, RateLimitError | ServerError) else None
+    return max(interval, min(asked or 0.0, MAX_RETRY_AFTER))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     Run,
 )
 from airflow_provider_dbtcloud_dlt.client.protocol import PAGE_SIZE
-from airflow_provider_dbtcloud_dlt.client.waiting import MAX_RETRY_AFTER, Ending, Outage, Wait
+from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Outage, Wait, pause_after
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudHook
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ class Subscription:
         if ending is not None:
             self.ended.set_result(ending)
         else:
-            asked = min(getattr(seen, "retry_after", None) or 0.0, MAX_RETRY_AFTER)
-            self.due = now + self.wait.next_look(max(self.interval, asked), now)
+            pause = pause_after(seen, self.interval) if isinstance(seen, DbtCloudError) else self.interval
+            self.due = now + self.wait.next_look(pause, now)
 
 
 _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]]
