@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.markup import escape
 
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
-from airflow_provider_dbtcloud_dlt.emulator import payloads
+from airflow_provider_dbtcloud_dlt.emulator import payloads, tls
 from airflow_provider_dbtcloud_dlt.emulator.api import create_app
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
@@ -62,7 +63,32 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="where browsers reach the emulator, for links to runs (default: whatever the client used)",
     )
+    secure = parser.add_argument_group("https", "for clients that speak nothing else")
+    secure.add_argument(
+        "--tls",
+        action="store_true",
+        help="speak https, with a certificate that is made at the first start and kept with the state; "
+        "clients have to trust the authority whose file is printed (REQUESTS_CA_BUNDLE, SSL_CERT_FILE)",
+    )
+    secure.add_argument(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="speak https with this certificate (PEM, with its chain)",
+    )
+    secure.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's private key (PEM)")
     return parser
+
+
+def _certificate(options: argparse.Namespace) -> tls.Certificate | None:
+    """Return the certificate that the options ask for, if any."""
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise tls.CertificateError("--tls-cert and --tls-key belong together: give both or neither")
+    if options.tls_cert is not None:
+        return tls.own(options.tls_cert, options.tls_key)
+    if not options.tls:
+        return None
+    return tls.made(options.state / "tls", {options.host, urlsplit(options.public_url or "").hostname or ""})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "'airflow-provider-dbtcloud-dlt[emulator]' and dbt's adapter for your database"
             )
         options.state.mkdir(parents=True, exist_ok=True)
-    except (configuration.ConfigError, OSError) as error:
+        certificate = _certificate(options)
+    except (configuration.ConfigError, tls.CertificateError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command line's own output
         return 2
 
@@ -108,9 +135,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: sys.exit(0))
     try:
-        server = Server(Wire(create_app(engine, options.public_url)), options.host, options.port)
+        server = Server(Wire(create_app(engine, options.public_url)), options.host, options.port, certificate)
         address = address or server.url
         console.print(f"dbt Cloud emulator: {address}  account {config.account.id}, {len(config.jobs)} jobs")
+        if certificate is not None and certificate.ca is not None:
+            console.print(f"its certificate's authority: {certificate.ca.resolve()}")
         if options.port_file is not None:
             # Connections wait in the socket's queue until the server takes them.
             _write(options.port_file, str(server.port))

@@ -10,6 +10,7 @@ from typing import Any, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from airflow_provider_dbtcloud_dlt.emulator.tls import Certificate
 from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 
 START_SECONDS = 10.0
@@ -30,25 +31,32 @@ class Server:
         wire: The application.
         host: Where to listen.
         port: Which port; 0 takes a free one.
+        certificate: What to speak https with; plain http if left out.
 
     Raises:
         OSError: If the port cannot be had.
     """
 
-    def __init__(self, wire: Wire, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, wire: Wire, host: str = "127.0.0.1", port: int = 0, certificate: Certificate | None = None
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((host, port))
         # From here on clients can connect: they wait in the socket's queue until the server takes them.
         self._socket.listen(128)
-        self._host = f"[{host}]" if ":" in host else host
+        self._origin = f"{'http' if certificate is None else 'https'}://" + (
+            f"[{host}]" if ":" in host else host
+        )
         settings: dict[str, Any] = {
             "http": _Protocol,
             "ws": "none",
             "log_level": "warning",
             "access_log": False,
         }
+        if certificate is not None:
+            settings |= {"ssl_certfile": certificate.chain, "ssl_keyfile": certificate.key}
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 wire, lifespan="off", timeout_graceful_shutdown=2, timeout_keep_alive=60, **settings
@@ -65,7 +73,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where clients find it."""
-        return f"http://{self._host}:{self.port}"
+        return f"{self._origin}:{self.port}"
 
     def serve(self) -> None:
         """Serve until a signal ends it; call it in the main thread."""

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator import payloads
+from airflow_provider_dbtcloud_dlt.emulator import tls as certificates
 from airflow_provider_dbtcloud_dlt.emulator.api import create_app
 from airflow_provider_dbtcloud_dlt.emulator.clock import RealClock, VirtualClock
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
@@ -35,13 +36,16 @@ class Emulator:
         engine: The state behind HTTP.
         clock: Its time; a `VirtualClock` has `advance(seconds)`.
         url: Where it listens, such as ``http://127.0.0.1:40123``.
+        ca_file: PEM file of the authority to trust, with ``tls=True``: for ``REQUESTS_CA_BUNDLE`` and
+            ``SSL_CERT_FILE``, or a connection's extra ``verify``.
         requests: `(method, path with query)` of each request that arrived.
     """
 
-    def __init__(self, engine: Engine, wire: Wire, url: str) -> None:
+    def __init__(self, engine: Engine, wire: Wire, url: str, ca_file: Path | None = None) -> None:
         self.engine = engine
         self.clock: Any = engine.clock
         self.url = url
+        self.ca_file = ca_file
         self._wire = wire
 
     @property
@@ -154,6 +158,8 @@ def emulator(
     state_dir: Path | str | None = None,
     clock: Literal["real", "virtual"] | VirtualClock = "real",
     port: int = 0,
+    *,
+    tls: bool = False,
 ) -> Iterator[Emulator]:
     """Run an emulator for as long as the context lasts.
 
@@ -163,6 +169,7 @@ def emulator(
         state_dir: Where the state is kept; a folder that is removed at the end if left out.
         clock: ``"virtual"`` for time that moves by `clock.advance` only.
         port: The port; a free one if left out.
+        tls: Speak https, with a certificate made on the spot.
 
     Yields:
         The emulator.
@@ -178,10 +185,12 @@ def emulator(
         served = configuration.parse(dict(config), Path.cwd())
     time_ = {"real": RealClock, "virtual": VirtualClock}[clock]() if isinstance(clock, str) else clock
     with tempfile.TemporaryDirectory(prefix="dbt-cloud-emulator-") as folder:
-        engine = Engine(served, Path(state_dir or folder), time_)
+        state = Path(state_dir or folder)
+        engine = Engine(served, state, time_)
         try:
+            certificate = certificates.made(state / "tls") if tls else None
             wire = Wire(create_app(engine), record=True)
-            with Server(wire, port=port) as server:
-                yield Emulator(engine, wire, server.url)
+            with Server(wire, port=port, certificate=certificate) as server:
+                yield Emulator(engine, wire, server.url, certificate and certificate.ca)
         finally:
             engine.close()
