@@ -191,6 +191,6 @@ def emulator(
             certificate = certificates.made(state / "tls") if tls else None
             wire = Wire(create_app(engine), record=True)
             with Server(wire, port=port, certificate=certificate) as server:
-                yield Emulator(engine, wire, server.url, certificate and certificate.ca)
+                yield Emulator(engine, wire, server.url, None if certificate is None else certificate.ca)
         finally:
             engine.close()
