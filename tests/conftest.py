@@ -48,7 +48,7 @@ def emu(connect: Callable[..., None], aside: ThreadPoolExecutor) -> Iterator["Em
     from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
     with ExitStack() as stack:
-        running = stack.enter_context(emulator())
+        running = stack.enter_context(emulator(lag=0))
         connect(host=running.host, login=str(running.account_id), password=running.token)
         yield running
         aside.submit(stack.pop_all().close)  # a server takes a while to stop

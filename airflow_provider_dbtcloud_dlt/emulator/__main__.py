@@ -14,11 +14,9 @@ from rich.markup import escape
 
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator import payloads, tls
-from airflow_provider_dbtcloud_dlt.emulator.api import create_app
-from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
+from airflow_provider_dbtcloud_dlt.emulator.service import Service
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StoreInUseError
-from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 
 COLORS = {Status.SUCCESS: "green", Status.ERROR: "red", Status.CANCELLED: "yellow"}
 
@@ -127,15 +125,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"run {run.id}  {job}  [{color}]{status}[/]  {took}  {page}{message}")
 
     try:
-        engine = Engine(config, options.state, on_finished=tell)
-    except StoreInUseError as error:
+        service = Service(config, options.state, public_url=options.public_url, on_finished=tell)
+    except (configuration.ConfigError, StoreInUseError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
     # The server passes the signal that ended it on when it is done.
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: sys.exit(0))
     try:
-        server = Server(Wire(create_app(engine, options.public_url)), options.host, options.port, certificate)
+        server = Server(service.wire, options.host, options.port, certificate)
         address = address or server.url
         console.print(f"dbt Cloud emulator: {address}  account {config.account.id}, {len(config.jobs)} jobs")
         if certificate is not None and certificate.ca is not None:
@@ -148,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 2
     finally:
-        engine.close()
+        service.close()
     return 0
 
 

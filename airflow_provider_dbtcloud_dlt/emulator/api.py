@@ -5,44 +5,43 @@ The paths are those of https://docs.getdbt.com/dbt-cloud/api-v2.
 
 import operator
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from airflow_provider_dbtcloud_dlt.emulator import pages, payloads, queries
+from airflow_provider_dbtcloud_dlt.emulator import answers, pages, payloads, queries
+from airflow_provider_dbtcloud_dlt.emulator.access import Keyring, Token
+from airflow_provider_dbtcloud_dlt.emulator.answers import envelope
+from airflow_provider_dbtcloud_dlt.emulator.config import Job
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
-from airflow_provider_dbtcloud_dlt.emulator.store import step_key
+from airflow_provider_dbtcloud_dlt.emulator.store import Run, step_key
 
-INVALID = "The request was invalid. Please double check the provided data and try again."
-NOT_FOUND = "The requested resource was not found"
-UNAUTHORIZED = "Invalid token."
 # An artifact's path is the only one without a slash at its end.
 _ARTIFACT = re.compile(r"/api/v2/accounts/\d+/runs/\d+/artifacts/.+")
 
 
-def envelope(data: object, code: int = 200, message: str = "Success!", **more: object) -> JSONResponse:
-    """Return an answer in the form that all of the API's answers have."""
-    status = {"code": code, "is_success": code < 400, "user_message": message, "developer_message": ""}
-    return JSONResponse({"status": status, "data": data, **more}, status_code=code)
-
-
-def create_app(engine: Engine, public_url: str | None = None) -> FastAPI:
+def create_app(engine: Engine, keyring: Keyring, public_url: str | None = None) -> FastAPI:
     """Build the web application.
 
     Args:
         engine: What it serves.
+        keyring: Whom it serves.
         public_url: Where browsers reach it, for the `href` of runs; what the request was sent to if left out.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.engine = engine
+    app.state.keyring = keyring
     app.state.public_url = public_url and public_url.rstrip("/")
     app.include_router(router)
     app.include_router(pages.router)
-    app.middleware("http")(_slashes)
+    app.add_middleware(_Slashes)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(NotFoundError, _not_found)
     app.add_exception_handler(RefusedError, _refused)
@@ -59,18 +58,43 @@ def _base_url(request: Request) -> str:
     return request.app.state.public_url or str(request.base_url).rstrip("/")
 
 
-def _authorized(request: Request) -> None:
-    """Let a request through that knows the token and, where it names one, the account."""
+def _authorized(request: Request) -> Token:
+    """Let a request through that knows a token and, where it names one, the account."""
+    keyring: Keyring = request.app.state.keyring
     account = _engine(request).config.account
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() not in ("token", "bearer") or token.strip() != account.token:
+    token = keyring.find(request.headers.get("authorization", ""))
+    if token is None or request.path_params.get("account_id", account.id) != account.id:
         raise HTTPException(401)
-    if request.path_params.get("account_id", account.id) != account.id:
-        raise HTTPException(401)
+    if token.read_only and request.method != "GET":
+        raise HTTPException(403)
+    return token
 
 
+_FoundT = TypeVar("_FoundT")
 EngineOf = Annotated[Engine, Depends(_engine)]
 BaseUrl = Annotated[str, Depends(_base_url)]
+TokenOf = Annotated[Token, Depends(_authorized)]
+
+
+def _job(job_id: int, engine: EngineOf, token: TokenOf) -> Job:
+    job = engine.job(job_id)
+    return _visible(job, job.environment.project.id, token)
+
+
+def _run(run_id: int, engine: EngineOf, token: TokenOf) -> Run:
+    run = engine.run(run_id)
+    return _visible(run, run.project_id, token)
+
+
+def _visible(found: _FoundT, project_id: int, token: Token) -> _FoundT:
+    """Return what was found, unless it does not exist for the token."""
+    if not token.sees(project_id):
+        raise NotFoundError("It is in a project that the token does not see.")
+    return found
+
+
+JobOf = Annotated[Job, Depends(_job)]
+RunOf = Annotated[Run, Depends(_run)]
 router = APIRouter(prefix="/api/v2/accounts", dependencies=[Depends(_authorized)])
 
 
@@ -89,45 +113,45 @@ def get_account(request: Request, engine: EngineOf) -> Response:
 
 
 @router.get("/{account_id:int}/projects/")
-def list_projects(account_id: int, request: Request, engine: EngineOf) -> Response:
+def list_projects(request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """List the projects."""
-    query = queries.parse(queries.ProjectQuery, request.query_params)
-    return _select([payloads.project(one, account_id) for one in engine.config.projects], query)
+    return _select(_projects(engine, token), queries.parse(queries.ProjectQuery, request.query_params))
 
 
 @router.get("/{account_id:int}/projects/{project_id:int}/")
-def get_project(account_id: int, project_id: int, request: Request, engine: EngineOf) -> Response:
+def get_project(project_id: int, request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """Return a project."""
     queries.parse(queries.Query, request.query_params)
-    return _one([payloads.project(one, account_id) for one in engine.config.projects], project_id)
+    return _one(_projects(engine, token), project_id)
 
 
 @router.get("/{account_id:int}/environments/")
-def list_environments(account_id: int, request: Request, engine: EngineOf) -> Response:
+def list_environments(request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """List the environments."""
     query = queries.parse(queries.EnvironmentQuery, request.query_params)
-    return _select([payloads.environment(one, account_id) for one in engine.config.environments], query)
+    return _select(_environments(engine, token), query)
 
 
 @router.get("/{account_id:int}/environments/{environment_id:int}/")
-def get_environment(account_id: int, environment_id: int, request: Request, engine: EngineOf) -> Response:
+def get_environment(environment_id: int, request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """Return an environment."""
     queries.parse(queries.Query, request.query_params)
-    return _one([payloads.environment(one, account_id) for one in engine.config.environments], environment_id)
+    return _one(_environments(engine, token), environment_id)
 
 
 @router.get("/{account_id:int}/jobs/")
-def list_jobs(account_id: int, request: Request, engine: EngineOf) -> Response:
+def list_jobs(account_id: int, request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """List the jobs."""
     query = queries.parse(queries.JobQuery, request.query_params)
-    return _select([payloads.job(one, account_id) for one in engine.config.jobs], query)
+    seen = [one for one in engine.config.jobs if token.sees(one.environment.project.id)]
+    return _select([payloads.job(one, account_id) for one in seen], query)
 
 
 @router.get("/{account_id:int}/jobs/{job_id:int}/")
-def get_job(account_id: int, job_id: int, request: Request, engine: EngineOf) -> Response:
+def get_job(account_id: int, job: JobOf, request: Request) -> Response:
     """Return a job."""
     queries.parse(queries.Query, request.query_params)
-    return envelope(payloads.job(engine.job(job_id), account_id))
+    return envelope(payloads.job(job, account_id))
 
 
 async def _body(request: Request) -> bytes:
@@ -136,47 +160,46 @@ async def _body(request: Request) -> bytes:
 
 @router.post("/{account_id:int}/jobs/{job_id:int}/run/")
 def trigger_job(
-    job_id: int, body: Annotated[bytes, Depends(_body)], engine: EngineOf, base_url: BaseUrl
+    job: JobOf, body: Annotated[bytes, Depends(_body)], engine: EngineOf, base_url: BaseUrl
 ) -> Response:
     """Start a run of a job."""
-    engine.job(job_id)
     given = queries.TriggerBody.from_json(body).model_dump(exclude_unset=True)
-    return _started(engine, base_url, lambda: engine.trigger(job_id, given))
+    return _started(engine, base_url, lambda: engine.trigger(job.id, given))
 
 
 @router.post("/{account_id:int}/jobs/{job_id:int}/rerun/")
-def rerun_job(job_id: int, engine: EngineOf, base_url: BaseUrl) -> Response:
+def rerun_job(job: JobOf, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Start a run from where the job's last one failed, or else a plain one."""
-    return _started(engine, base_url, lambda: engine.rerun(job_id))
+    return _started(engine, base_url, lambda: engine.rerun(job.id))
 
 
 @router.get("/{account_id:int}/runs/")
-def list_runs(request: Request, engine: EngineOf, base_url: BaseUrl) -> Response:
+def list_runs(request: Request, engine: EngineOf, token: TokenOf, base_url: BaseUrl) -> Response:
     """List runs."""
     query = queries.parse(queries.RunQuery, request.query_params)
     include = queries.related(query) & {"trigger", "job", "audit"}
-    runs, total = engine.runs(query.selection())
+    runs, total = engine.runs(query.selection(token.projects))
     return _page([payloads.run(one, engine, base_url, include) for one in runs], query, total)
 
 
 @router.get("/{account_id:int}/runs/{run_id:int}/")
-def get_run(run_id: int, request: Request, engine: EngineOf, base_url: BaseUrl) -> Response:
+def get_run(run: RunOf, request: Request, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Return a run, with the related objects that are asked for."""
     include = queries.related(queries.parse(queries.Query, request.query_params))
-    return envelope(payloads.run(engine.run(run_id), engine, base_url, include))
+    return envelope(payloads.run(run, engine, base_url, include))
 
 
 @router.post("/{account_id:int}/runs/{run_id:int}/cancel/")
-def cancel_run(run_id: int, engine: EngineOf, base_url: BaseUrl) -> Response:
+def cancel_run(run: RunOf, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Cancel a run; nothing happens to one that has ended."""
-    return envelope(payloads.run(engine.cancel(run_id), engine, base_url, {"trigger", "job"}))
+    return envelope(payloads.run(engine.cancel(run.id), engine, base_url, {"trigger", "job"}))
 
 
 @router.get("/{account_id:int}/runs/{run_id:int}/retry/")
-def get_failure(run_id: int, request: Request, engine: EngineOf) -> Response:
+def get_failure(run: RunOf, request: Request, engine: EngineOf) -> Response:
     """Tell which step of a run failed and which were skipped."""
     queries.parse(queries.Query, request.query_params)
-    failure = engine.history.failure(engine.run(run_id))
+    failure = engine.history.failure(run)
     if failure is None:
         raise RefusedError("retry_not_supported_reason", "RETRY_NOT_FAILED_RUN")
     failed, skipped = failure
@@ -184,34 +207,39 @@ def get_failure(run_id: int, request: Request, engine: EngineOf) -> Response:
 
 
 @router.post("/{account_id:int}/runs/{run_id:int}/retry/")
-def retry_run(run_id: int, engine: EngineOf, base_url: BaseUrl) -> Response:
+def retry_run(run: RunOf, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Start a run that takes up exactly this failed one."""
-    return _started(engine, base_url, lambda: engine.retry(run_id))
+    return _started(engine, base_url, lambda: engine.retry(run.id))
 
 
 @router.get("/{account_id:int}/runs/{run_id:int}/artifacts/")
-def list_artifacts(run_id: int, request: Request, engine: EngineOf) -> Response:
+def list_artifacts(run: RunOf, request: Request, engine: EngineOf) -> Response:
     """List the paths of a run's artifacts; null if there are none."""
     query = queries.parse(queries.ArtifactQuery, request.query_params)
-    return envelope(engine.history.artifacts(engine.run(run_id), query.step) or None)
+    known = engine.history.artifacts(run, query.step) if engine.history.artifacts_are_in(run) else []
+    return envelope(known or None)
 
 
 @router.get("/{account_id:int}/runs/{run_id:int}/artifacts/{path:path}")
-def get_artifact(run_id: int, path: str, request: Request, engine: EngineOf) -> Response:
+def get_artifact(run: RunOf, path: str, request: Request, engine: EngineOf) -> Response:
     """Return an artifact's content as it is."""
     query = queries.parse(queries.ArtifactQuery, request.query_params)
-    content = engine.history.artifact(engine.run(run_id), path.rstrip("/"), query.step)
+    if not engine.history.artifacts_are_in(run):
+        raise NotFoundError(f"The artifacts of run {run.id} are not there yet.")
+    content = engine.history.artifact(run, path.rstrip("/"), query.step)
     kind = "application/json" if path.rstrip("/").endswith(".json") else "application/octet-stream"
     return Response(content, media_type=kind)
 
 
 @router.get("/{account_id:int}/steps/{step_id:int}/")
-def get_step(account_id: int, step_id: int, request: Request, engine: EngineOf) -> Response:
+def get_step(account_id: int, step_id: int, request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """Return a step with its logs."""
     full = "debug_logs" in queries.related(queries.parse(queries.Query, request.query_params))
     run_id, index = step_key(step_id)
-    record = engine.history.step(engine.run(run_id), index)
-    return envelope(payloads.step(record, engine, account_id, full_debug_logs=full))
+    run = _run(run_id, engine, token)
+    record = engine.history.step(run, index)
+    with_logs = engine.history.log_is_in(run, record)
+    return envelope(payloads.step(record, engine, account_id, full_debug_logs=full, with_logs=with_logs))
 
 
 def _started(engine: Engine, base_url: str, start: Callable[[], Any]) -> Response:
@@ -220,6 +248,16 @@ def _started(engine: Engine, base_url: str, start: Callable[[], Any]) -> Respons
         answer = envelope(payloads.run(start(), engine, base_url, {"trigger", "job"}))
     engine.settle()
     return answer
+
+
+def _projects(engine: Engine, token: Token) -> list[payloads.Json]:
+    seen = [one for one in engine.config.projects if token.sees(one.id)]
+    return [payloads.project(one, engine.config.account.id) for one in seen]
+
+
+def _environments(engine: Engine, token: Token) -> list[payloads.Json]:
+    seen = [one for one in engine.config.environments if token.sees(one.project.id)]
+    return [payloads.environment(one, engine.config.account.id) for one in seen]
 
 
 def _one(shown: Sequence[payloads.Json], wanted: int) -> Response:
@@ -274,39 +312,55 @@ def _page(shown: Sequence[payloads.Json], query: queries.ListQuery, total: int) 
     return envelope(shown, extra=extra)
 
 
-async def _slashes(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Answer a path without its last slash with 308; one with a doubled slash is unknown."""
-    path = request.url.path
-    if path.startswith("/api/"):
-        if "//" in path:
-            return envelope(None, 404, NOT_FOUND)
-        if not path.endswith("/") and not _ARTIFACT.fullmatch(path):
-            query = f"?{request.url.query}" if request.url.query else ""
-            return Response(status_code=308, headers={"Location": f"{path}/{query}"})
-    return await call_next(request)
+class _Slashes:
+    """Answers a path without its last slash with 308; one with a doubled slash is unknown."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        answer: ASGIApp = self._app
+        if path.startswith("/api/"):
+            if "//" in path:
+                answer = answers.failed(404)
+            elif not path.endswith("/") and not _ARTIFACT.fullmatch(path):
+                query = scope["query_string"].decode("latin-1")
+                location = f"{quote(path)}/" + (f"?{query}" if query else "")
+                answer = Response(status_code=308, headers={"Location": location})
+        await answer(scope, receive, send)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
-    code = error.status_code if isinstance(error, HTTPException) else 500
-    if code == 405:
-        return JSONResponse({"detail": f'Method "{request.method}" not allowed.'}, 405)
+    code, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "Error")
+    if request.url.path.startswith("/emulator/"):
+        return JSONResponse({"detail": detail}, code)
     if code == 404 and not request.url.path.startswith("/api/"):
         return pages.not_found()
-    return envelope(None, code, {401: UNAUTHORIZED, 404: NOT_FOUND}.get(code, "Error"))
+    return answers.failed(code, method=request.method)
 
 
 def _not_found(request: Request, error: Exception) -> Response:
-    if not request.url.path.startswith("/api/"):
-        return pages.not_found()
-    return envelope(None, 404, NOT_FOUND)
+    return _http_error(request, HTTPException(404))
 
 
 def _refused(_: Request, error: Exception) -> Response:
     field = error.field if isinstance(error, RefusedError) else "detail"
-    return envelope({field: str(error)}, 400, INVALID)
+    return answers.invalid({field: str(error)})
 
 
 def _invalid(_: Request, error: Exception) -> Response:
-    return envelope(
-        error.data if isinstance(error, queries.InvalidRequestError) else str(error), 400, INVALID
-    )
+    return answers.invalid(error.data if isinstance(error, queries.InvalidRequestError) else str(error))
+
+
+def endpoint_of(method: str, path: str) -> str | None:
+    """Return the name of the endpoint that serves a request, such as ``get_run``; None if none does."""
+    return next((name for name, pattern in _PATHS.get(method, ()) if pattern.match(path)), None)
+
+
+_PATHS: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+for _route in router.routes:
+    if isinstance(_route, APIRoute):
+        for _method in _route.methods:
+            _PATHS.setdefault(_method, []).append((_route.name, _route.path_regex))
+ENDPOINTS = frozenset(name for paths in _PATHS.values() for name, _ in paths)

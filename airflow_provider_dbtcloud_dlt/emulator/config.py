@@ -13,6 +13,11 @@ Only names, a project's folder and a job's steps are needed; ids are given in or
          generate_docs: false, run_generate_sources: false, timeout_seconds: 0}
       - {id: 1001, name: Pretends, environment: Production, steps: [dbt build],
          script: {seconds: 5, outcome: success}}                # no dbt at all
+    tokens:                                                     # more tokens, which may do less
+      - {name: Auditor, token: "…", read_only: true, projects: [Flights]}
+    lag: {artifacts: 2, logs: 2}       # seconds after a run's end until its artifacts and last log are there
+    faults: [{kind: status, status: 502, probability: 0.02}]    # from the start; see the documentation
+    seed: 1                                                     # the same faults again at each start
 
 Folders are relative to the YAML file. A job names its environment, an environment its project, by name or id;
 both may be left out while there is only one. `target`, `schema` and `threads` default to the profile's.
@@ -30,7 +35,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_dbtcloud_dlt.emulator import commands
+from airflow_provider_dbtcloud_dlt.emulator.access import Token
+from airflow_provider_dbtcloud_dlt.emulator.faults import Fault
 from airflow_provider_dbtcloud_dlt.emulator.scripted import Script
+
+DEFAULT_LAG = 2.0
 
 
 class ConfigError(ValueError):
@@ -47,7 +56,6 @@ class Account:
 
     id: int
     name: str
-    token: str = field(repr=False)
     run_slots: int
 
 
@@ -90,26 +98,64 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Lag:
+    """How long after a run's end things are not there yet, in seconds.
+
+    Attributes:
+        artifacts: The artifacts: none are listed, and each is a 404.
+        logs: The logs of the steps that ended last: they are empty.
+    """
+
+    artifacts: float = DEFAULT_LAG
+    logs: float = DEFAULT_LAG
+
+
+@dataclass(frozen=True)
 class Config:
-    """Everything that is served, with the process environment (`env`) that dbt is given."""
+    """Everything that is served.
+
+    Attributes:
+        tokens: Who may ask; the first is the account's own.
+        env: What dbt is given on top of the emulator's own environment.
+        faults: What goes wrong from the start.
+        seed: What makes the faults' chance the same at each start, if anything.
+    """
 
     account: Account
+    tokens: tuple[Token, ...]
     projects: tuple[Project, ...]
     environments: tuple[Environment, ...]
     jobs: tuple[Job, ...]
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    lag: Lag = Lag()
+    faults: tuple[Fault, ...] = ()
+    seed: int | None = None
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class _Account(_Entry):
-    id: int = 1
-    name: str = "Local"
+class _Secret(_Entry):
     token: str | None = None
     token_env: str | None = None
+
+
+class _Account(_Secret):
+    id: int = 1
+    name: str = "Local"
     run_slots: int = Field(default=4, ge=1)
+
+
+class _Token(_Secret):
+    name: str
+    read_only: bool = False
+    projects: list[str | int] | None = None
+
+
+class _Lag(_Entry):
+    artifacts: float = Field(default=DEFAULT_LAG, ge=0)
+    logs: float = Field(default=DEFAULT_LAG, ge=0)
 
 
 class _Project(_Entry):
@@ -148,6 +194,10 @@ class _File(_Entry):
     projects: list[_Project] = Field(min_length=1)
     environments: list[_Environment] = Field(min_length=1)
     jobs: list[_Job] = Field(min_length=1)
+    tokens: list[_Token] = []
+    lag: _Lag = _Lag()
+    faults: list[Fault] = []
+    seed: int | None = None
 
 
 def load(path: Path) -> Config:
@@ -193,7 +243,7 @@ def parse(content: object, folder: Path) -> Config:
         file = _File.model_validate(content)
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from None
-    account = Account(file.account.id, file.account.name, _token(file.account), file.account.run_slots)
+    account = Account(file.account.id, file.account.name, file.account.run_slots)
     projects = [
         Project(id_, entry.name, _folder(folder, entry.dir), _folder(folder, entry.profiles_dir or entry.dir))
         for id_, entry in _with_ids(file.projects, "projects", 10)
@@ -211,7 +261,27 @@ def parse(content: object, folder: Path) -> Config:
         for id_, entry in _with_ids(file.environments, "environments", 100)
     ]
     jobs = [_job(id_, entry, environments) for id_, entry in _with_ids(file.jobs, "jobs", 1000)]
-    return Config(account, tuple(projects), tuple(environments), tuple(jobs), file.env)
+    tokens = [Token("the account's own", _secret(file.account, "account"))]
+    for token in file.tokens:
+        where = f"tokens: {token.name!r}"
+        seen = (
+            None
+            if token.projects is None
+            else [_find(projects, one, where, "project") for one in token.projects]
+        )
+        ids = None if seen is None else frozenset(project.id for project in seen)
+        tokens.append(Token(token.name, _secret(token, where), token.read_only, ids))
+    return Config(
+        account,
+        tuple(tokens),
+        tuple(projects),
+        tuple(environments),
+        tuple(jobs),
+        file.env,
+        Lag(file.lag.artifacts, file.lag.logs),
+        tuple(file.faults),
+        file.seed,
+    )
 
 
 def _job(id_: int, entry: _Job, environments: list[Environment]) -> Job:
@@ -241,14 +311,14 @@ def _job(id_: int, entry: _Job, environments: list[Environment]) -> Job:
     )
 
 
-def _token(account: _Account) -> str:
-    if (account.token is None) == (account.token_env is None):
+def _secret(entry: _Secret, where: str) -> str:
+    if (entry.token is None) == (entry.token_env is None):
         raise ConfigError(
-            "account: give either `token` or `token_env` (the name of a variable that holds it)."
+            f"{where}: give either `token` or `token_env` (the name of a variable that holds it)."
         )
-    token = account.token if account.token_env is None else os.environ.get(account.token_env)
+    token = entry.token if entry.token_env is None else os.environ.get(entry.token_env)
     if not token:
-        raise ConfigError(f"account: the token is empty ({account.token_env or 'token'} has no value).")
+        raise ConfigError(f"{where}: the token is empty ({entry.token_env or 'token'} has no value).")
     return token
 
 
@@ -298,7 +368,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _keys() -> list[str]:
-    models: tuple[type[BaseModel], ...] = (_File, _Account, _Project, _Environment, _Job)
+    models: tuple[type[BaseModel], ...] = (_File, _Account, _Token, _Lag, _Project, _Environment, _Job, Fault)
     fields = [one.name for one in dataclasses.fields(Script)]
     for model in models:
         fields += [info.alias or name for name, info in model.model_fields.items()]

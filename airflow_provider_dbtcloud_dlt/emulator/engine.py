@@ -68,7 +68,7 @@ class Engine:
         self._on_finished = on_finished
         self._store = Store(state_dir / "emulator.sqlite")
         self._lock = threading.RLock()
-        self.history = History(self._store, self._lock, state_dir, self.clock)
+        self.history = History(self._store, self._lock, state_dir, self.clock, config.lag)
         self._jobs = {job.id: job for job in config.jobs}
         self._scripts: dict[int, Script | None] = {job.id: job.script for job in config.jobs}
         # In the order in which they came; what is neither queued nor active has ended.

@@ -5,7 +5,8 @@ import threading
 from pathlib import Path
 
 from airflow_provider_dbtcloud_dlt.emulator import commands, dbt, scripted
-from airflow_provider_dbtcloud_dlt.emulator.clock import Clock
+from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock
+from airflow_provider_dbtcloud_dlt.emulator.config import Lag
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StepRecord, Store
 
 
@@ -21,13 +22,15 @@ class History:
         lock: Guards the store.
         folder: Where the runs' files are.
         clock: The time.
+        lag: How much later than a run's end its artifacts and last logs are there.
     """
 
-    def __init__(self, store: Store, lock: threading.RLock, folder: Path, clock: Clock) -> None:
+    def __init__(self, store: Store, lock: threading.RLock, folder: Path, clock: Clock, lag: Lag) -> None:
         self._store = store
         self._lock = lock
         self._folder = folder.resolve()
         self._clock = clock
+        self._lag = lag
 
     def files(self, run_id: int) -> dbt.Files:
         """Return where a run keeps its files."""
@@ -57,6 +60,18 @@ class History:
     def debug_log(self, record: StepRecord) -> str:
         """Return the log file that the step's dbt wrote, or nothing."""
         return _read(self.files(record.run_id).debug_log(record.index))
+
+    def log_is_in(self, run: Run, step: StepRecord) -> bool:
+        """Whether a client gets a step's log: that of a run's last step comes later than the run's end."""
+        if run.finished_at is None or step.finished_at is None:
+            return True
+        lag = round(self._lag.logs * SECOND)
+        return step.finished_at <= run.finished_at - lag or self._clock.now() >= run.finished_at + lag
+
+    def artifacts_are_in(self, run: Run) -> bool:
+        """Whether a client gets a run's artifacts: they come later than the run's end."""
+        lag = round(self._lag.artifacts * SECOND)
+        return run.finished_at is not None and self._clock.now() >= run.finished_at + lag
 
     def artifacts(self, run: Run, step: int | None = None) -> list[str]:
         """Return the paths of the files that a run left, after a step (from 1) or after its last one."""

@@ -47,7 +47,7 @@ def run(account_id: int, project_id: int, run_id: int, request: Request) -> Resp
     record = engine.run(run_id)
     if (account_id, project_id) != (engine.config.account.id, record.project_id):
         raise NotFoundError(f"There is no run {run_id} in project {project_id}.")
-    shown = payloads.run(record, engine, "", {"trigger", "run_steps"})
+    shown = payloads.run(record, engine, "", {"trigger", "run_steps"}, live=True)
     names = {job.id: job.name for job in engine.config.jobs}
     return _page("run.html", run=shown, names=names, artifacts=engine.history.artifacts(record))
 

@@ -224,7 +224,14 @@ def trigger(run: Run) -> Json:
     }
 
 
-def step(record: StepRecord, engine: Engine, account_id: int, *, full_debug_logs: bool = False) -> Json:
+def step(
+    record: StepRecord,
+    engine: Engine,
+    account_id: int,
+    *,
+    full_debug_logs: bool = False,
+    with_logs: bool = True,
+) -> Json:
     """Return a step as the API shows it.
 
     Args:
@@ -232,10 +239,11 @@ def step(record: StepRecord, engine: Engine, account_id: int, *, full_debug_logs
         engine: Knows the step's debug log.
         account_id: The account that the step belongs to.
         full_debug_logs: Do not cut the debug log to its last lines.
+        with_logs: Whether its logs are there yet.
     """
     now = engine.clock.now()
     took = 0 if record.started_at is None else (record.finished_at or now) - record.started_at
-    debug_log = engine.history.debug_log(record)
+    debug_log = engine.history.debug_log(record) if with_logs else ""
     tail = "".join(debug_log.splitlines(keepends=True)[-DEBUG_LOG_LINES:])
     colors = {Status.SUCCESS: "green", Status.ERROR: "red", Status.RUNNING: "blue"}
     return {
@@ -245,7 +253,7 @@ def step(record: StepRecord, engine: Engine, account_id: int, *, full_debug_logs
         "index": record.index,
         "status": record.status,
         "name": record.name,
-        "logs": record.logs or "",
+        "logs": (record.logs or "") if with_logs else "",
         "debug_logs": debug_log if full_debug_logs else tail,
         "log_path": None,
         "debug_log_path": None,
@@ -265,7 +273,9 @@ def step(record: StepRecord, engine: Engine, account_id: int, *, full_debug_logs
     }
 
 
-def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) -> Json:
+def run(
+    one: Run, engine: Engine, base_url: str, include: Collection[str] = (), *, live: bool = False
+) -> Json:
     """Return a run as the API shows it.
 
     Args:
@@ -273,6 +283,7 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
         engine: Knows what belongs to it.
         base_url: Where the emulator is served, without a slash at the end.
         include: The related objects that were asked for.
+        live: Show logs and artifacts as soon as they are there, not only when dbt Cloud would.
     """
     now = engine.clock.now()
     account_id = engine.config.account.id
@@ -295,7 +306,7 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
         "owner_thread_id": None,
         "executed_by_thread_id": None,
         "deferring_run_id": one.deferring_run_id,
-        "artifacts_saved": one.artifacts_saved,
+        "artifacts_saved": one.artifacts_saved and (live or engine.history.artifacts_are_in(one)),
         "artifact_s3_path": None,
         "has_docs_generated": one.has_docs_generated,
         "has_sources_generated": one.has_sources_generated,
@@ -346,7 +357,14 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
     if "run_steps" in include:
         full = "debug_logs" in include
         shown["run_steps"] = [
-            step(record, engine, account_id, full_debug_logs=full) for record in engine.history.steps(one)
+            step(
+                record,
+                engine,
+                account_id,
+                full_debug_logs=full,
+                with_logs=live or engine.history.log_is_in(one, record),
+            )
+            for record in engine.history.steps(one)
         ]
     if "run_retries" in include:
         shown["run_retries"] = [run(other, engine, base_url) for other in engine.retries_of(one.id)]

@@ -5,13 +5,14 @@ object that names the field. Arrays are one parameter that holds a JSON array.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 
+from airflow_provider_dbtcloud_dlt.emulator import answers
 from airflow_provider_dbtcloud_dlt.emulator.store import Selection
 
 MAX_PAGE = 100
@@ -140,8 +141,12 @@ class RunQuery(ListQuery):
     status: Integer | None = None
     status__in: Integers | None = None
 
-    def selection(self) -> Selection:
-        """Return the same for the store."""
+    def selection(self, projects: Collection[int] | None = None) -> Selection:
+        """Return the same for the store.
+
+        Args:
+            projects: The only projects that exist for whoever asks; None for all of them.
+        """
         conditions: list[str] = []
         values: list[object] = []
         columns = {"pk": "id", "job_definition_id": "job_id"}
@@ -162,6 +167,9 @@ class RunQuery(ListQuery):
                 values.append(value)
         if self.state in ("2", "deleted"):
             conditions.append("0")
+        if projects is not None:
+            conditions.append(f"project_id IN ({', '.join('?' * len(projects))})")
+            values += projects
         column, direction = self.order_by.lstrip("-"), "DESC" if self.order_by.startswith("-") else "ASC"
         # The id decides between equals, so that pages neither overlap nor leave gaps.
         order = f"{column} {direction}, id {direction}"
@@ -247,12 +255,9 @@ def _checked(model: type[_ModelT], content: object) -> _ModelT:
         return model.model_validate(content)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-    unknown = [repr(problem["loc"][0]) for problem in problems if problem["type"] == "extra_forbidden"]
+    unknown = [str(problem["loc"][0]) for problem in problems if problem["type"] == "extra_forbidden"]
     if unknown:
-        verb = "was" if len(unknown) == 1 else "were"
-        raise InvalidRequestError(
-            f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)"
-        )
+        raise InvalidRequestError(answers.unknown_parameter(*unknown))
     if not all(problem["loc"] for problem in problems):
         raise InvalidRequestError(f"{content!r} is not of type 'object'")
     raise InvalidRequestError(_by_field(problems))

@@ -17,11 +17,13 @@ START_SECONDS = 10.0
 
 
 class _Protocol(H11Protocol):
-    """Hands each request its connection, so that a fault can cut it."""
+    """Counts connections and hands each request its own, so that a fault can cut it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
+        wire: Wire = self.config.app  # type: ignore[assignment]
+        wire.connections += 1
 
 
 class Server:

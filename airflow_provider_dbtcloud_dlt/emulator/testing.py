@@ -14,19 +14,19 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator import payloads
 from airflow_provider_dbtcloud_dlt.emulator import tls as certificates
-from airflow_provider_dbtcloud_dlt.emulator.api import create_app
-from airflow_provider_dbtcloud_dlt.emulator.clock import RealClock, VirtualClock
-from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
+from airflow_provider_dbtcloud_dlt.emulator.clock import Clock, RealClock, VirtualClock
+from airflow_provider_dbtcloud_dlt.emulator.faults import Fault, Kind
 from airflow_provider_dbtcloud_dlt.emulator.scripted import Outcome, Script
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
+from airflow_provider_dbtcloud_dlt.emulator.service import Service
 from airflow_provider_dbtcloud_dlt.emulator.store import Selection
-from airflow_provider_dbtcloud_dlt.emulator.wire import HTML_502, Fault, Wire
 
 
 class Emulator:
@@ -34,19 +34,19 @@ class Emulator:
 
     Attributes:
         engine: The state behind HTTP.
-        clock: Its time; a `VirtualClock` has `advance(seconds)`.
+        clock: Its time: ``clock.advance(seconds)`` moves it forward.
         url: Where it listens, such as ``http://127.0.0.1:40123``.
         ca_file: PEM file of the authority to trust, with ``tls=True``: for ``REQUESTS_CA_BUNDLE`` and
             ``SSL_CERT_FILE``, or a connection's extra ``verify``.
         requests: `(method, path with query)` of each request that arrived.
     """
 
-    def __init__(self, engine: Engine, wire: Wire, url: str, ca_file: Path | None = None) -> None:
-        self.engine = engine
-        self.clock: Any = engine.clock
+    def __init__(self, service: Service, url: str, ca_file: Path | None = None) -> None:
+        self.engine = service.engine
+        self.clock: Clock = service.engine.clock
         self.url = url
         self.ca_file = ca_file
-        self._wire = wire
+        self._service = service
 
     @property
     def host(self) -> str:
@@ -60,8 +60,8 @@ class Emulator:
 
     @property
     def token(self) -> str:
-        """The token that opens it."""
-        return self.engine.config.account.token
+        """The token that opens it, as it is now."""
+        return self._service.keyring.secret
 
     @property
     def job_id(self) -> int:
@@ -71,7 +71,12 @@ class Emulator:
     @property
     def requests(self) -> list[tuple[str, str]]:
         """What was asked so far; clear it to count from here."""
-        return self._wire.requests
+        return self._service.wire.requests
+
+    @property
+    def connections(self) -> int:
+        """How many connections clients have made."""
+        return self._service.wire.connections
 
     def runs(self) -> list[dict[str, Any]]:
         """Return all runs as the API shows them, oldest first, with trigger and job."""
@@ -138,8 +143,7 @@ class Emulator:
             body: The answer's body; a proxy's HTML page if left out.
             headers: The answer's headers, such as ``{"Retry-After": "1"}``.
         """
-        content = (HTML_502 if body is None else body).encode()
-        self._wire.faults.append(Fault(n, path, status, content, dict(headers or {})))
+        self.inject("status", times=n, status=status, path=path, body=body, headers=headers or {})
 
     def drop_next(self, n: int = 1, path: str | None = None, *, after_effect: bool = False) -> None:
         """Cut the connection of the next requests without an answer.
@@ -149,7 +153,43 @@ class Emulator:
             path: Regular expression that is searched for in ``METHOD /path?query``; None for every request.
             after_effect: Carry the request out first: a lost answer.
         """
-        self._wire.faults.append(Fault(n, path, None, after_effect=after_effect))
+        self.inject("lose_answer" if after_effect else "drop", times=n, path=path)
+
+    def inject(self, kind: Kind, **fields: Any) -> int:
+        """Put a fault to work, after those that are there.
+
+        Args:
+            kind: What happens; `faults.Fault` has the list.
+            **fields: Whom it hits (`endpoint`, `path`, `times`, `probability`), and what the kind takes
+                (`status`, `retry_after`, `body`, `headers`, `seconds`).
+
+        Returns:
+            Its number, for `hits` and `remove_fault`.
+
+        Raises:
+            ValueError: If it makes no sense; the message says why.
+        """
+        return self._service.faults.add(Fault(kind=kind, **fields))
+
+    def hits(self, fault_id: int) -> int:
+        """Return how many requests a fault has hit."""
+        return next((one.hits for one in self._service.faults.all() if one.id == fault_id), 0)
+
+    def remove_fault(self, fault_id: int) -> None:
+        """Take a fault away."""
+        self._service.faults.remove(fault_id)
+
+    def clear_faults(self) -> None:
+        """Take all faults away."""
+        self._service.faults.clear()
+
+    def rotate_token(self, token: str) -> None:
+        """Replace the account's token: from now on the old one is refused."""
+        self._service.keyring.replace(token)
+
+    def expire_token(self, seconds: float = 0.0) -> None:
+        """Let the account's token expire after so many seconds of the emulator's clock."""
+        self._service.keyring.expire(seconds)
 
 
 @contextmanager
@@ -160,6 +200,8 @@ def emulator(
     port: int = 0,
     *,
     tls: bool = False,
+    lag: float | None = None,
+    seed: int | None = None,
 ) -> Iterator[Emulator]:
     """Run an emulator for as long as the context lasts.
 
@@ -167,9 +209,12 @@ def emulator(
         config: What to serve: the YAML file's path or its content; one account with one scripted job if
             left out.
         state_dir: Where the state is kept; a folder that is removed at the end if left out.
-        clock: ``"virtual"`` for time that moves by `clock.advance` only.
+        clock: ``"virtual"`` for time that moves by `clock.advance` only; ``"real"`` time can also be moved.
         port: The port; a free one if left out.
         tls: Speak https, with a certificate made on the spot.
+        lag: Seconds after a run's end until its artifacts and its last log are there; as the configuration
+            says, or else 2, if left out.
+        seed: Makes the chance of faults the same again, in place of the configuration's.
 
     Yields:
         The emulator.
@@ -183,14 +228,17 @@ def emulator(
         served = configuration.load(Path(config))
     else:
         served = configuration.parse(dict(config), Path.cwd())
+    if lag is not None:
+        served = replace(served, lag=configuration.Lag(lag, lag))
+    if seed is not None:
+        served = replace(served, seed=seed)
     time_ = {"real": RealClock, "virtual": VirtualClock}[clock]() if isinstance(clock, str) else clock
     with tempfile.TemporaryDirectory(prefix="dbt-cloud-emulator-") as folder:
         state = Path(state_dir or folder)
-        engine = Engine(served, state, time_)
+        service = Service(served, state, time_, record=True)
         try:
             certificate = certificates.made(state / "tls") if tls else None
-            wire = Wire(create_app(engine), record=True)
-            with Server(wire, port=port, certificate=certificate) as server:
-                yield Emulator(engine, wire, server.url, None if certificate is None else certificate.ca)
+            with Server(service.wire, port=port, certificate=certificate) as server:
+                yield Emulator(service, server.url, None if certificate is None else certificate.ca)
         finally:
-            engine.close()
+            service.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunStatus,
     RunTimeoutError,
 )
+from airflow_provider_dbtcloud_dlt.client.artifacts import when_there
 from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
@@ -400,8 +402,23 @@ class DbtCloudHook(BaseHook):
     def get_job_run_artifact(
         self, run_id: int, path: str, account_id: int | None = None, step: int | None = None
     ) -> bytes:
-        """Return an artifact's content."""
-        return self.get_conn(account_id).get_artifact(run_id, path, step)
+        """Return an artifact's content; waits some seconds for it if the run has only just ended."""
+        client = self.get_conn(account_id)
+        return when_there(client, run_id, lambda: client.get_artifact(run_id, path, step), self.log, step)
+
+    def download_job_run_artifact(
+        self,
+        run_id: int,
+        path: str,
+        target: str | os.PathLike[str],
+        account_id: int | None = None,
+        step: int | None = None,
+    ) -> int:
+        """Stream an artifact to a file and return its size in bytes; waits like `get_job_run_artifact`."""
+        client = self.get_conn(account_id)
+        return when_there(
+            client, run_id, lambda: client.download_artifact(run_id, path, target, step), self.log, step
+        )
 
     def retry_failed_job_run(self, job_id: int, account_id: int | None = None) -> Run:
         """Start a job from the point at which its last run failed."""

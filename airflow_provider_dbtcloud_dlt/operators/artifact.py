@@ -68,11 +68,11 @@ class DbtCloudGetJobRunArtifactOperator(BaseOperator):
         check_id_argument("step", step)
 
     def execute(self, context: Context) -> str:
-        """Stream the artifact to the file."""
+        """Stream the artifact to the file; it may come some seconds after the run's end."""
         run_id = rendered_id("run_id", self.run_id)
         target = Path(self.output_file_name or f"{run_id}_{self.path}".replace("/", "-"))
-        client = DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params).get_conn()
+        hook = DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params)
         step = None if self.step is None else rendered_id("step", self.step)
-        size = client.download_artifact(run_id, self.path, target, step)
+        size = hook.download_job_run_artifact(run_id, self.path, target, step=step)
         self.log.info("Wrote %s of job run %s to %s (%d bytes).", self.path, run_id, target, size)
         return str(target)

@@ -68,7 +68,7 @@ def client(time: FakeTime) -> DBTCloudClientV2:
 
 @pytest.fixture
 def emu() -> Iterator[Emulator]:
-    with emulator(clock="virtual") as emu:
+    with emulator(clock="virtual", lag=0) as emu:
         yield emu
 
 

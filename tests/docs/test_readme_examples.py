@@ -175,7 +175,7 @@ def test_the_emulators_file_is_served(emulator_folder):
     """The YAML is a configuration that the emulator accepts, with the names that the examples use."""
     served = config.load(emulator_folder / "emulator.yaml")
     assert {job.id: job.name for job in served.jobs} == {JOB_ID: "Nightly build", 67891: "Pretends"}
-    assert (served.account.id, served.account.token) == (12345, "the-token")
+    assert (served.account.id, served.tokens[0].secret) == (12345, "the-token")
 
 
 def test_the_emulators_options_exist(readme, readme_blocks):
@@ -203,7 +203,7 @@ def test_the_emulators_connection_fits_its_file(emulator_folder, readme_blocks):
         block for block in readme_blocks if block.run == "emulator" and block.text.startswith("export")
     ]
     fields = json.loads(exported(block.text)["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"])
-    account = config.load(emulator_folder / "emulator.yaml").account
-    assert (fields["login"], fields["password"]) == (str(account.id), account.token)
+    served = config.load(emulator_folder / "emulator.yaml")
+    assert (fields["login"], fields["password"]) == (str(served.account.id), served.tokens[0].secret)
     assert fields["host"] == "http://127.0.0.1:8580"
     assert any(f"--port {fields['host'].rpartition(':')[2]}" in other.text for other in readme_blocks)

@@ -46,7 +46,7 @@ def make_api() -> type[Api]:
 @pytest.fixture
 def emu() -> Iterator[Emulator]:
     """One scripted job, and time that stands still."""
-    with emulator(clock="virtual") as running:
+    with emulator(clock="virtual", lag=0) as running:
         yield running
 
 
@@ -66,7 +66,7 @@ def queued() -> Iterator[Emulator]:
         "environments": [{"name": "E"}],
         "jobs": [{"name": name, "steps": ["dbt build"], "script": script} for name in "abc"],
     }
-    with emulator(config, clock="virtual") as running:
+    with emulator(config, clock="virtual", lag=0) as running:
         yield running
 
 

@@ -39,7 +39,9 @@ def test_the_token_may_come_from_a_variable(tmp_path, monkeypatch):
     """The file need not hold the secret."""
     monkeypatch.setenv("EMULATOR_TOKEN", "from-outside")
 
-    assert parse(changed(account={"token_env": "EMULATOR_TOKEN"}), tmp_path).account.token == "from-outside"
+    assert (
+        parse(changed(account={"token_env": "EMULATOR_TOKEN"}), tmp_path).tokens[0].secret == "from-outside"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,18 @@
 """Faults between the socket and the API."""
 
+import json
+import time
+
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 from starlette.responses import PlainTextResponse
 
+from airflow_provider_dbtcloud_dlt.emulator.faults import Fault, Faults, Request
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
+from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 
 
@@ -15,7 +23,27 @@ def test_the_next_requests_fail_and_then_no_more(emu, api):
 
     assert [answer.status_code for answer in answers] == [503, 503, 200]
     assert answers[0].headers["Retry-After"] == "7"
-    assert "<html>" in answers[0].text
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_server_error_is_html(emu, api, status):
+    """A proxy before dbt Cloud answers a person, not a program."""
+    emu.inject("status", status=status, times=1)
+    answer = api.get("/")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "header"),
+    [(None, None), (7, "7"), ("Fri, 31 Dec 2027 23:59:59 GMT", "Fri, 31 Dec 2027 23:59:59 GMT")],
+)
+def test_a_rate_limit_says_when_to_come_back_or_not(emu, api, retry_after, header):
+    """429 with `Retry-After` in seconds, as a date, or without."""
+    emu.inject("status", status=429, retry_after=retry_after, times=1)
+    answer = api.get("/")
+
+    assert (answer.status_code, answer.headers.get("Retry-After")) == (429, header)
 
 
 def test_a_fault_may_be_for_one_path_only(emu, api):
@@ -27,6 +55,18 @@ def test_a_fault_may_be_for_one_path_only(emu, api):
     assert emu.runs() == []
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "path"),
+    [("get_account", "/"), ("list_runs", "/runs/"), ("get_job", "/jobs/1000/"), ("get_run", "/runs/5/")],
+)
+def test_a_fault_may_be_for_one_endpoint_only(emu, api, endpoint, path):
+    """An endpoint is named as in the documentation; requests to others are served."""
+    emu.inject("status", endpoint=endpoint, status=500)
+
+    assert api.get(path).status_code == 500
+    assert api.get("/projects/").status_code == 200
+
+
 @pytest.mark.parametrize(("after_effect", "runs"), [(False, 0), (True, 1)])
 def test_a_dropped_connection_has_an_effect_or_not(emu, api, after_effect, runs):
     """The answer is lost before or after the run was triggered."""
@@ -35,6 +75,179 @@ def test_a_dropped_connection_has_an_effect_or_not(emu, api, after_effect, runs)
     with pytest.raises(requests.ConnectionError):
         api.post("/jobs/1000/run/", cause="x")
     assert len(emu.runs()) == runs
+
+
+def test_a_slow_answer_outlasts_a_time_out(emu, api):
+    """The answer comes, but not before a client with less patience has gone."""
+    emu.inject("slow", seconds=0.3, times=1)
+
+    with pytest.raises(requests.ReadTimeout):
+        api.session.get(api.base + "/", timeout=0.1)
+
+
+def test_a_slow_answer_arrives(emu, api):
+    """Whoever waits gets it whole."""
+    emu.inject("slow", seconds=0.2, times=1)
+    begin = time.monotonic()
+
+    assert api.data("/")["id"] == 1
+    assert time.monotonic() - begin >= 0.2
+
+
+@pytest.mark.parametrize("path", ["/", "/runs/"])
+def test_a_truncated_answer_breaks_off(emu, api, path):
+    """Half of the announced bytes arrive, then the connection is gone."""
+    emu.inject("truncate", times=1)
+
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        api.get(path)
+
+
+def test_an_answer_that_is_no_json_has_taken_effect(emu, api):
+    """200 and a page of HTML: the run was started all the same."""
+    emu.inject("not_json", times=1)
+    answer = api.post("/jobs/1000/run/", cause="x")
+
+    assert (answer.status_code, answer.text[:6], len(emu.runs())) == (200, "<html>", 1)
+
+
+def test_a_fresh_run_is_not_found_for_a_while(emu, api):
+    """The first seconds after a trigger the run may not be there yet."""
+    emu.inject("fresh_run_404", seconds=5)
+    path = f"/runs/{api.trigger()}/"
+    found = [api.get(path).status_code]
+    emu.clock.advance(5)
+    found.append(api.get(path).status_code)
+
+    assert found == [404, 200]
+
+
+def test_an_unknown_status_is_shown_while_a_run_goes_on(emu, api):
+    """A run that has ended shows the truth, in the list too."""
+    emu.inject("unknown_status", status=42)
+    emu.script_job(emu.job_id, seconds=10)
+    path = f"/runs/{api.trigger()}/"
+    seen = [api.data(path)["status"], api.data("/runs/")[0]["status"]]
+    emu.clock.advance(11)
+
+    assert [*seen, api.data(path)["status"]] == [42, 42, 10]
+
+
+def test_pk_in_may_be_refused(emu, api):
+    """As by a server that does not know the parameter."""
+    emu.inject("pk_in_refused")
+    answer = api.get("/runs/", pk__in="[1]")
+
+    assert (answer.status_code, answer.json()["data"]) == (
+        400,
+        "Additional properties are not allowed ('pk__in' was unexpected)",
+    )
+    assert api.get("/runs/").status_code == 200
+
+
+def test_pk_in_may_be_ignored(emu, api):
+    """All runs are listed, whatever was asked for; other filters count."""
+    emu.inject("pk_in_ignored")
+    runs = [api.trigger() for _ in range(2)]
+
+    assert [run["id"] for run in api.data("/runs/", pk__in=f"[{runs[0]}]")] == runs
+    assert [run["id"] for run in api.data("/runs/", pk__in="[5]", id__gt=runs[0])] == runs[1:]
+
+
+def test_faults_leave_the_pages_alone(emu):
+    """What people look at goes on working while clients suffer."""
+    emu.inject("status", status=500)
+
+    assert requests.get(emu.url, timeout=5).status_code == 200
+
+
+def test_hits_are_counted_and_a_fault_can_be_taken_away(emu, api):
+    """A test can see that its fault has struck."""
+    fault = emu.inject("status", status=500)
+    api.get("/")
+    hits = emu.hits(fault)
+    emu.remove_fault(fault)
+
+    assert (hits, api.get("/").status_code) == (1, 200)
+
+
+def test_with_the_same_seed_the_same_requests_are_hit(make_api):
+    """Chance is the same again."""
+
+    def pattern():
+        with emulator(seed=7) as emu:
+            emu.inject("status", probability=0.5)
+            client = make_api(emu)
+            return [client.get("/").status_code for _ in range(20)]
+
+    first = pattern()
+
+    assert set(first) == {200, 502}
+    assert pattern() == first
+
+
+REQUEST = Request("GET", "/api/v2/accounts/1/", endpoint="get_account")
+
+
+@given(probability=st.floats(0.05, 0.95), seed=st.integers(0, 1000))
+def test_about_so_many_requests_are_hit_as_is_likely(probability, seed):
+    """Of a thousand requests, as many as the probability says, within five standard deviations."""
+    faults = Faults([Fault(probability=probability)], seed)
+    hits = sum(faults.take(REQUEST) is not None for _ in range(1000))
+
+    assert abs(hits - 1000 * probability) < 5 * (1000 * probability * (1 - probability)) ** 0.5
+
+
+@given(others=st.lists(st.booleans(), max_size=30), seed=st.integers(0, 1000))
+def test_one_faults_chance_does_not_depend_on_other_requests(others, seed):
+    """Which requests to an endpoint are hit is the same, whatever else arrives between them."""
+    other = Request("GET", "/api/v2/accounts/1/runs/", endpoint="list_runs")
+
+    def hit(noise):
+        told = [Fault(endpoint="list_runs", probability=0.3), Fault(endpoint="get_account", probability=0.3)]
+        faults = Faults(told, seed, {"get_account", "list_runs"})
+        found = []
+        for noisy in noise:
+            if noisy:
+                faults.take(other)
+            found.append(faults.take(REQUEST) is not None)
+        return found
+
+    assert hit(others) == hit([False] * len(others))
+
+
+@given(times=st.integers(1, 20), asked=st.integers(0, 40))
+def test_no_more_requests_are_hit_than_were_asked_for(times, asked):
+    """`times` is an upper bound that is reached."""
+    faults = Faults([Fault(times=times)])
+
+    assert sum(faults.take(REQUEST) is not None for _ in range(asked)) == min(times, asked)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"kind": "explode"}, "kind"),
+        ({"kind": "drop", "status": 500}, "takes no status"),
+        ({"kind": "slow", "body": "x"}, "takes no body"),
+        ({"kind": "status", "status": 99}, "between 200 and 599"),
+        ({"kind": "pk_in_refused", "endpoint": "get_run"}, "is for list_runs only"),
+        ({"path": "("}, "not a regular expression"),
+        ({"probability": 1.5}, "probability"),
+        ({"times": 0}, "times"),
+        ({"chance": 1}, "chance"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused(fields, told):
+    """The message says what is wrong."""
+    with pytest.raises(ValidationError, match=told):
+        Fault(**fields)
+
+
+def test_an_endpoint_that_does_not_exist_is_refused_with_the_one_that_was_meant(emu):
+    """A mistyped name would never hit."""
+    with pytest.raises(ValueError, match="There is no endpoint 'get_runs'; did you mean get_run"):
+        emu.inject("status", endpoint="get_runs")
 
 
 def test_requests_are_recorded(emu, api):
@@ -48,9 +261,27 @@ def test_requests_are_recorded(emu, api):
     ]
 
 
+def test_connections_are_counted(emu, api):
+    """A client that keeps its connection makes one."""
+    for _ in range(3):
+        api.get("/")
+    requests.get(emu.url, timeout=5)
+
+    assert emu.connections == 2
+
+
 def test_only_a_test_keeps_the_requests():
     """Whoever serves for weeks is asked by pollers all the time: the list would grow for ever."""
     wire = Wire(PlainTextResponse("here"))
     with Server(wire) as server:
         assert requests.get(server.url, timeout=5).text == "here"
     assert wire.requests == []
+
+
+def test_a_lost_answer_to_a_json_client_leaves_no_half_state(emu, api):
+    """After a lost answer the next request on a new connection is served."""
+    emu.drop_next(1, after_effect=True)
+    with pytest.raises(requests.ConnectionError):
+        api.get("/")
+
+    assert json.loads(api.get("/").text)["status"]["code"] == 200

@@ -20,7 +20,7 @@ from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 @pytest.fixture
 def emu(tiny_project):
     """The tiny project, served."""
-    with emulator(tiny_project / "emulator.yaml", state_dir=tiny_project / "state") as running:
+    with emulator(tiny_project / "emulator.yaml", state_dir=tiny_project / "state", lag=0) as running:
         yield running
 
 
@@ -67,7 +67,7 @@ def tables(tiny_project, schema):
 def built(lasting_project, make_api):
     """A run that succeeded, with overrides, as `(client, run, files of the project before it)`."""
     before = sorted(lasting_project.glob("dbt/**/*"))
-    served = emulator(lasting_project / "emulator.yaml", state_dir=lasting_project / "state")
+    served = emulator(lasting_project / "emulator.yaml", state_dir=lasting_project / "state", lag=0)
     with served as running:
         client = make_api(running)
         steps = ["dbt build --vars '{column: id}'"]

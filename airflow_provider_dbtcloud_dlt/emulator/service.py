@@ -1,0 +1,75 @@
+"""The emulator but for its socket: state, tokens, faults and the web application, put together."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.types import Scope
+
+from airflow_provider_dbtcloud_dlt.emulator import admin, api
+from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
+from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock
+from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
+from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
+from airflow_provider_dbtcloud_dlt.emulator.faults import Faults, Request
+from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.store import Run
+from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
+
+_RUN_ID = re.compile(r"/runs/(\d{1,18})/")
+
+
+class Service:
+    """An emulator that only lacks a `server.Server` around its `wire`.
+
+    Args:
+        config: What is served.
+        state_dir: Where runs, logs and artifacts are kept.
+        clock: The time; the machine's if left out.
+        public_url: Where browsers reach it; whatever a request was sent to if left out.
+        on_finished: Called with each run that ends.
+        record: Whether to keep a list of the requests.
+
+    Raises:
+        ConfigError: If a fault of the configuration is for an endpoint that does not exist.
+        StoreInUseError: If another emulator uses the same folder.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        state_dir: Path,
+        clock: Clock | None = None,
+        *,
+        public_url: str | None = None,
+        on_finished: Callable[[Run], None] | None = None,
+        record: bool = False,
+    ) -> None:
+        try:
+            self.faults = Faults(config.faults, config.seed, api.ENDPOINTS)
+        except ValueError as error:
+            raise ConfigError(f"faults: {error}") from None
+        self.engine = Engine(config, state_dir, clock, on_finished)
+        self.keyring = Keyring(config.tokens, self.engine.clock)
+        app = api.create_app(self.engine, self.keyring, public_url)
+        self.wire = Wire(app, self.faults, self._describe, record=record)
+        admin.install(app, self.faults, self.wire)
+
+    def close(self) -> None:
+        """Stop what executes, and close the state."""
+        self.engine.close()
+
+    def _describe(self, scope: Scope) -> Request:
+        """Tell faults what they look at in a request."""
+        method, path, query = scope["method"], scope["path"], scope["query_string"].decode("latin-1")
+        return Request(method, path, query, api.endpoint_of(method, path), self._run_age(path))
+
+    def _run_age(self, path: str) -> float | None:
+        named = _RUN_ID.search(path) if self.faults.at_work else None
+        if named is None:
+            return None
+        try:
+            created = self.engine.run(int(named[1])).created_at
+        except NotFoundError:
+            return None
+        return (self.engine.clock.now() - created) / SECOND

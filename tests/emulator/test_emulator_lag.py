@@ -1,0 +1,83 @@
+"""What comes a little later than a run's end."""
+
+import pytest
+
+from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
+
+
+@pytest.fixture
+def emu():
+    """The default: artifacts and the last log come two seconds late."""
+    with emulator(clock="virtual") as running:
+        told = [("dbt seed", "success", "Seeds."), ("dbt build", "error", "Database Error")]
+        running.script_job(running.job_id, seconds=60, steps=told, artifacts={"manifest.json": "{}"})
+        yield running
+
+
+@pytest.fixture
+def run_id(emu):
+    """A run that has just ended."""
+    started = emu.trigger()
+    emu.clock.advance(60)
+    return started
+
+
+def seen(api, run_id):
+    """Return what a client sees of a run's artifacts: the list, one of them, and the flag."""
+    listed = api.data(f"/runs/{run_id}/artifacts/")
+    code = api.get(f"/runs/{run_id}/artifacts/manifest.json").status_code
+    return listed, code, api.data(f"/runs/{run_id}/")["artifacts_saved"]
+
+
+def test_artifacts_come_after_the_end(emu, api, run_id):
+    """First there are none, then all."""
+    before = seen(api, run_id)
+    emu.clock.advance(2)
+
+    assert before == (None, 404, False)
+    assert seen(api, run_id) == (["manifest.json"], 200, True)
+
+
+def logs(api, run_id):
+    steps = api.data(f"/runs/{run_id}/", include_related="run_steps")["run_steps"]
+    assert [api.data(f"/steps/{step['id']}/")["logs"] for step in steps] == [step["logs"] for step in steps]
+    return [step["logs"] for step in steps[2:]]
+
+
+def test_the_last_log_comes_after_the_end(emu, api, run_id):
+    """The step that ended the run has no log yet; earlier steps have theirs."""
+    before = logs(api, run_id)
+    emu.clock.advance(2)
+
+    assert before == ["Seeds.", ""]
+    assert logs(api, run_id) == ["Seeds.", "Database Error"]
+
+
+def test_people_need_not_wait(emu, run_id):
+    """The page shows the log at once."""
+    import requests
+
+    page = requests.get(f"{emu.url}/deploy/1/projects/10/runs/{run_id}/", timeout=5)
+
+    assert "Database Error" in page.text
+
+
+def test_the_lag_is_configured():
+    """The file's two numbers are kept apart."""
+    config = {
+        "account": {"token": "t"},
+        "projects": [{"name": "P"}],
+        "environments": [{"name": "E"}],
+        "jobs": [{"name": "J", "steps": ["dbt run"], "script": {"artifacts": {"a.json": "{}"}}}],
+        "lag": {"artifacts": 7, "logs": 0},
+    }
+    with emulator(config, clock="virtual") as emu:
+        run = emu.engine.run(emu.trigger())
+        there = []
+        for _ in range(2):
+            there.append(emu.engine.history.artifacts_are_in(run))
+            emu.clock.advance(7)
+        last = emu.engine.history.steps(run)[-1]
+
+    assert there == [False, True]
+    assert emu.engine.history.log_is_in(run, last)
