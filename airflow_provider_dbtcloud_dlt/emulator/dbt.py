@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from airflow_provider_dbtcloud_dlt.emulator import commands
+from airflow_provider_dbtcloud_dlt.emulator.checkout import Checkout, CheckoutError, check_out
 from airflow_provider_dbtcloud_dlt.emulator.clock import Clock
 from airflow_provider_dbtcloud_dlt.emulator.store import Status
 
@@ -35,6 +36,11 @@ class Files:
     """Where a run keeps its files: `root` belongs to this run alone."""
 
     root: Path
+
+    @property
+    def repository(self) -> Path:
+        """The commit that the run was asked to use, if any."""
+        return self.root / "repository"
 
     @property
     def target(self) -> Path:
@@ -59,11 +65,14 @@ class Settings:
     """What a run's steps need to know.
 
     Attributes:
+        project_dir: The project's own folder, which dbt runs in; a commit is put elsewhere.
         env: Environment variables that dbt is given on top of the emulator's own.
         target: Which target of the profile; None leaves that to the profile.
         schema: In place of the schema of the profile's targets, or None.
         threads: In place of the threads of the profile's targets, or None.
         timeout_seconds: How long the run may take; 0 is forever.
+        git_branch: The branch to take the project from, or None.
+        git_sha: The commit to take the project from, or None.
     """
 
     project_dir: Path
@@ -73,6 +82,8 @@ class Settings:
     schema: str | None
     threads: int | None
     timeout_seconds: int
+    git_branch: str | None = None
+    git_sha: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,9 @@ class Execution:
         results_of: Where the files of another run are, for ``dbt retry``.
         clock: What the run's time-out is measured with.
         progress: Told about each step's state.
+
+    Attributes:
+        checkout: Which files the project consists of, once the first step knows.
     """
 
     def __init__(
@@ -124,6 +138,7 @@ class Execution:
         self._clock = clock
         self._stop = threading.Event()
         self._deadline: int | None = None
+        self.checkout = Checkout(settings.project_dir, settings.git_branch, settings.git_sha, "")
 
     def stop(self) -> None:
         """Ask for an end: the step's processes are killed, and `run` returns soon after."""
@@ -185,8 +200,15 @@ class Execution:
     def _prepare(self, index: int) -> str:
         """Do the steps before the first dbt command; return what they say."""
         if index == 1:
-            return f"The project is read where it is: {self._settings.project_dir}\n"
-        return write_profile(self._settings, self._files.root)
+            settings = self._settings
+            try:
+                self.checkout = check_out(
+                    settings.project_dir, self._files.repository, settings.git_branch, settings.git_sha
+                )
+            except CheckoutError as error:
+                raise StepFailedError(str(error)) from None
+            return self.checkout.log
+        return write_profile(self._settings, self.checkout.project_dir, self._files.root)
 
     def _dbt(self, arguments: list[str], index: int, log: Path) -> Status:
         with log.open("wb") as output:
@@ -223,7 +245,7 @@ class Execution:
         return {
             **os.environ,
             **self._settings.env,
-            "DBT_PROJECT_DIR": str(self._settings.project_dir),
+            "DBT_PROJECT_DIR": str(self.checkout.project_dir),
             "DBT_PROFILES_DIR": str(self._files.root),
             "DBT_TARGET_PATH": str(self._files.target),
             "DBT_LOG_PATH": str(self._files.debug_log(index).parent),
@@ -244,11 +266,12 @@ def _kill(process: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
             process.wait(patience)
 
 
-def write_profile(settings: Settings, folder: Path) -> str:
+def write_profile(settings: Settings, project_dir: Path, folder: Path) -> str:
     """Write the run's own profiles.yml: the user's, with the run's target, schema and threads.
 
     Args:
-        settings: What to change, and where the user's files are.
+        settings: What to change, and where the user's profile is.
+        project_dir: Where the project's files are.
         folder: Where to write: a folder that is there.
 
     Returns:
@@ -257,7 +280,7 @@ def write_profile(settings: Settings, folder: Path) -> str:
     Raises:
         StepFailedError: If the user's files do not allow it; the message says what to do.
     """
-    name = _yaml(settings.project_dir / "dbt_project.yml").get("profile")
+    name = _yaml(project_dir / "dbt_project.yml").get("profile")
     source = settings.profiles_dir / "profiles.yml"
     profile = _yaml(source).get(str(name))
     if not isinstance(profile, dict) or not isinstance(profile.get("outputs"), dict):

@@ -312,6 +312,8 @@ class Engine:
                 script=None if script is None else asdict(script),
                 cause_category=cause_category,
                 retrying_run_id=retrying_run_id,
+                git_branch=body.get("git_branch"),
+                git_sha=body.get("git_sha"),
                 dbt_version=body.get("dbt_version_override") or job.environment.dbt_version,
             )
             self._store.add(run)
@@ -385,6 +387,7 @@ class Engine:
                 self._store.put_steps([record])
                 if run.started_at is None:
                     run.status, run.started_at = Status.RUNNING, now
+                run.git_branch, run.git_sha = execution.checkout.branch, execution.checkout.sha
                 if status is Status.SUCCESS:
                     _note_command(run, record.command or "")
                 self._save(run, now)
@@ -426,6 +429,8 @@ class Engine:
             schema=run.trigger.get("schema_override") or environment.schema,
             threads=run.trigger.get("threads_override") or environment.threads,
             timeout_seconds=self._timeout(run),
+            git_branch=run.trigger.get("git_branch"),
+            git_sha=run.trigger.get("git_sha"),
         )
 
     def _finish(self, run: Run, result: dbt.Result, at: int) -> None:

@@ -66,6 +66,8 @@ class Run:
     has_sources_generated: bool = False
     artifacts_saved: bool = False
     deferring_run_id: int | None = None
+    git_branch: str | None = None
+    git_sha: str | None = None
 
     @property
     def trigger_id(self) -> int:
@@ -154,9 +156,17 @@ class Store:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_SCHEMA)
+            self._add_new_columns()
         except sqlite3.OperationalError as error:
             self._db.close()
             raise StoreInUseError(f"{path.parent} is used by another emulator ({error}).") from error
+
+    def _add_new_columns(self) -> None:
+        """Bring the database of an earlier release up to date: what it did not know is null."""
+        known = {row["name"] for row in self._db.execute("PRAGMA table_info(runs)")}
+        for name in _RUN:
+            if name not in known:
+                self._db.execute(f"ALTER TABLE runs ADD COLUMN {name}")
 
     def close(self) -> None:
         """Close the database."""

@@ -92,6 +92,7 @@ def _write_project(tmp_path: Path) -> Path:
         "  target: dev\n"
         "  outputs:\n"
         "    dev: {type: duckdb, path: \"{{ env_var('WAREHOUSE') }}\", schema: main, threads: 1}\n"
+        "    prod: {type: duckdb, path: \"{{ env_var('WAREHOUSE') }}\", schema: production, threads: 2}\n"
     )
     (project / "models" / "good.sql").write_text("select 1 as id")
     (project / "models" / "bad.sql").write_text(

@@ -162,7 +162,51 @@ def test_a_target_that_the_profile_lacks_fails_the_second_step(api):
     run = ended(api, api.trigger(target_name_override="nope"))
 
     assert (run["status"], run["retry_not_supported_reason"]) == (20, "RETRY_NO_RUN_RESULTS")
-    assert "has no target 'nope'; it has: dev" in run["run_steps"][1]["logs"]
+    assert "has no target 'nope'; it has: dev, prod" in run["run_steps"][1]["logs"]
+
+
+def test_the_target_override_works(api, tiny_project):
+    """The models are in the schema of the target that the trigger asked for."""
+    run = ended(api, api.trigger(target_name_override="prod"))
+
+    assert (run["status"], tables(tiny_project, "production")) == (10, {"good"})
+
+
+def test_a_branch_override_runs_what_was_committed_on_it(make_api, tiny_project):
+    """The run says which commit it used, and writes where the project in its own folder would."""
+    # Relative to the folder of the project, wherever the commit is checked out.
+    config = tiny_project / "emulator.yaml"
+    config.write_text(
+        config.read_text().replace(str(tiny_project / "warehouse.duckdb"), "../warehouse.duckdb")
+    )
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com"]
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "."],
+        ["commit", "-qm", "x"],
+        ["branch", "release"],
+    ):
+        subprocess.run([*git, *command], cwd=tiny_project / "dbt", check=True)
+    (tiny_project / "dbt" / "models" / "good.sql").write_text("select broken")
+    head = subprocess.run(
+        [*git, "rev-parse", "release"], cwd=tiny_project / "dbt", check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+    with emulator(config, state_dir=tiny_project / "state") as emu:
+        api = make_api(emu)
+        run = ended(api, api.trigger(git_branch="release"))
+
+    assert (run["status"], run["git_branch"], run["git_sha"]) == (10, "release", head)
+    assert tables(tiny_project, "main") == {"good"}
+
+
+def test_a_branch_that_is_not_there_fails_the_first_step(api, tiny_project):
+    """As a clone would; dbt is not started."""
+    subprocess.run(["git", "init", "-q"], cwd=tiny_project / "dbt", check=True)
+    run = ended(api, api.trigger(git_branch="nope"))
+
+    assert (run["status"], [step["status"] for step in run["run_steps"]]) == (20, [20, 30, 30])
+    assert "has no branch nope" in run["run_steps"][0]["logs"]
 
 
 def test_cancel_kills_dbt(api, tiny_project):
