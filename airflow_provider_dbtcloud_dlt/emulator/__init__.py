@@ -7,7 +7,9 @@ shared with the client would go unseen. State lives apart from HTTP:
     store    runs and steps in SQLite             scripted  runs that only pretend
     commands which dbt commands, as which steps   dbt       a run's steps with real dbt-core
     engine   queue, slots, cancel, retry: all that happens to a run
-    payloads records → what the API shows         requests  what the API accepts
+    payloads records → what the API shows         queries   what the API accepts
+    views    records → what the pages show        filters   what the list of runs accepts
+    results  what a run_results.json says
     api, pages, wire, server: HTTP                testing   the emulator inside a test
 
 Start it with ``python -m airflow_provider_dbtcloud_dlt.emulator --help``, or see `testing.emulator`.

@@ -11,9 +11,9 @@ import jinja2
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from airflow_provider_dbtcloud_dlt.emulator import payloads, views
+from airflow_provider_dbtcloud_dlt.emulator import filters, payloads, views
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
-from airflow_provider_dbtcloud_dlt.emulator.filters import PAGE, Filter
+from airflow_provider_dbtcloud_dlt.emulator.filters import Filter
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, Status
 
@@ -53,7 +53,7 @@ def index(request: Request) -> Response:
     newer = None
     if total > from_here:
         nearest, _ = engine.runs(chosen.newer())
-        newer = chosen.link(before=nearest[PAGE].id if len(nearest) > PAGE else None)
+        newer = chosen.link(before=nearest[filters.PAGE].id if len(nearest) > filters.PAGE else None)
     _, unfinished = engine.runs(Selection(["status < ?"], [Status.SUCCESS], limit=0))
     return _page(
         "runs.html",
