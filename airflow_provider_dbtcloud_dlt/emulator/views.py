@@ -138,9 +138,8 @@ def span(begin: int | None, end: int) -> str:
 
 def end_of(text: str) -> Excerpt:
     """Return as much of the end of a log as a page shows."""
-    lines = text.splitlines(keepends=True)
-    shown = "".join(lines[-MAX_LOG_LINES:])[-MAX_LOG_TEXT:]
-    return Excerpt(shown.rstrip(), len(lines), len(shown) < len(text))
+    shown = "".join(text[-MAX_LOG_TEXT:].splitlines(keepends=True)[-MAX_LOG_LINES:])
+    return Excerpt(shown.rstrip(), text.count("\n"), len(shown) < len(text))
 
 
 def _step(record: StepRecord, run: Run, engine: Engine, files: Sequence[str]) -> Step:
