@@ -3,12 +3,18 @@
 It is written from the vendor's spec and recorded answers and imports nothing else of this package: a mistake
 shared with the client would go unseen. State lives apart from HTTP:
 
-    config   what the YAML file says              clock     real time, or time that a test moves
-    store    runs and steps in SQLite             scripted  runs that only pretend
-    commands which dbt commands, as which steps   dbt       a run's steps with real dbt-core
-    engine   queue, slots, cancel, retry: all that happens to a run
-    payloads records → what the API shows         requests  what the API accepts
-    api, pages, wire, server: HTTP                testing   the emulator inside a test
+    config    what the YAML file says             clock     real time, or time that a test moves
+    store     runs and steps in SQLite            scripted  runs that only pretend
+    commands  which dbt commands, in which steps  checkout  the project's files, or a commit of them
+    dbt       a run's steps with real dbt-core    history   steps, logs, artifacts of runs
+    engine    queue, slots, cancel, retry: all that happens to a run
+    access    tokens, and what they may do        faults    what goes wrong, and when
+    queries   what the API accepts                payloads  records → what the API shows
+    answers   the form of all answers             api       the API's endpoints
+    admin     faults, time, tokens over HTTP      wire      where faults strike
+    pages     what people see (with filters, views, results)
+    service   all of it put together              tls       certificates
+    server    the socket                          testing   the emulator inside a test
 
 Start it with ``python -m airflow_provider_dbtcloud_dlt.emulator --help``, or see `testing.emulator`.
 """

@@ -273,9 +273,7 @@ def step(
     }
 
 
-def run(
-    one: Run, engine: Engine, base_url: str, include: Collection[str] = (), *, live: bool = False
-) -> Json:
+def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) -> Json:
     """Return a run as the API shows it.
 
     Args:
@@ -283,7 +281,6 @@ def run(
         engine: Knows what belongs to it.
         base_url: Where the emulator is served, without a slash at the end.
         include: The related objects that were asked for.
-        live: Show logs and artifacts as soon as they are there, not only when dbt Cloud would.
     """
     now = engine.clock.now()
     account_id = engine.config.account.id
@@ -306,7 +303,7 @@ def run(
         "owner_thread_id": None,
         "executed_by_thread_id": None,
         "deferring_run_id": one.deferring_run_id,
-        "artifacts_saved": one.artifacts_saved and (live or engine.history.artifacts_are_in(one)),
+        "artifacts_saved": one.artifacts_saved and engine.history.artifacts_are_in(one),
         "artifact_s3_path": None,
         "has_docs_generated": one.has_docs_generated,
         "has_sources_generated": one.has_sources_generated,
@@ -362,7 +359,7 @@ def run(
                 engine,
                 account_id,
                 full_debug_logs=full,
-                with_logs=live or engine.history.log_is_in(one, record),
+                with_logs=engine.history.log_is_in(one, record),
             )
             for record in engine.history.steps(one)
         ]

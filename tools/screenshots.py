@@ -1,0 +1,146 @@
+"""Make screenshots of the emulator's pages: a nightly build with real dbt that failed, among other runs.
+
+Usage: python tools/screenshots.py FOLDER
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, RealClock
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
+
+NIGHTLY, SOURCES, FINANCE = 1000, 1001, 1002
+DBT_SECONDS = 120.0
+SIZES = {"": {"width": 1280, "height": 860}, "-phone": {"width": 390, "height": 844}}
+PROJECT = {
+    "dbt_project.yml": "{name: flights, profile: flights, version: '1.0'}",
+    "profiles.yml": "flights: {target: prod, outputs: {prod: {type: duckdb, path: ':memory:', threads: 1}}}",
+    "models/stg_airlines.sql": "select unnest(['AA', 'B6', 'DL', 'EV', 'UA']) as carrier",
+    "models/stg_flights.sql": """
+        select i as flight_id, ['AA', 'B6', 'DL', 'EV', null][1 + i % 5] as carrier, i % 90 as departure_delay
+        from range(2000000) as t(i)
+    """,
+    "models/delays_by_carrier.sql": """
+        select carrier, count(*) as flights, avg(flights.departure_dely) as mean_departure_delay
+        from {{ ref('stg_flights') }} as flights
+        join {{ ref('stg_airlines') }} using (carrier)
+        group by carrier
+    """,
+    "models/daily_summary.sql": "select sum(flights) as flights from {{ ref('delays_by_carrier') }}",
+    "models/delays_by_route.sql": """
+        select flight_id % 200 as route, avg(departure_delay) as mean_departure_delay
+        from {{ ref('stg_flights') }}
+        group by route
+    """,
+    "models/models.yml": """
+        models:
+          - name: stg_flights
+            config: {materialized: table}
+            columns:
+              - {name: flight_id, data_tests: [unique, not_null]}
+              - {name: carrier, data_tests: [{not_null: {config: {severity: warn}}}]}
+    """,
+}
+
+
+class PastClock:
+    """The machine's clock, as far behind as it is told: history without waiting for it."""
+
+    def __init__(self, hours: float) -> None:
+        self._behind = round(hours * 3600 * SECOND)
+        self._real = RealClock()
+
+    def now(self) -> int:
+        return self._real.now() - self._behind
+
+    def advance(self, minutes: float) -> None:
+        self._behind -= round(minutes * 60 * SECOND)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="takes the images; made if need be")
+    folder: Path = parser.parse_args().folder
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        print("There is no chromium on PATH; on Debian: apt-get install chromium", file=sys.stderr)
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as work, sync_playwright() as playwright:
+        with playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as browser:
+            shoot_emulator(browser, folder, Path(work))
+    return 0
+
+
+def shoot_emulator(browser: Browser, folder: Path, work: Path) -> None:
+    """Take the list of runs and the run that failed."""
+    clock: Any = PastClock(hours=9)
+    with emulator(emulator_config(work), state_dir=work / "state", clock=clock) as running:
+        failed = make_history(running)
+        for name, path in (
+            ("emulator-runs", "/"),
+            ("emulator-run", f"/deploy/1/projects/10/runs/{failed}/"),
+        ):
+            for suffix, size in SIZES.items():
+                with browser.new_context(viewport=size, color_scheme="light") as context:
+                    page = context.new_page()
+                    page.goto(running.url + path)
+                    page.screenshot(path=folder / f"{name}{suffix}.png")
+
+
+def emulator_config(work: Path) -> Mapping[str, Any]:
+    """Write the dbt project, and return what serves it."""
+    for name, content in PROJECT.items():
+        path = work / "dbt" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return {
+        "account": {"name": "Flights", "token": "secret"},
+        "projects": [{"name": "Flights", "dir": str(work / "dbt")}],
+        "environments": [{"name": "Production"}],
+        "jobs": [
+            {"id": NIGHTLY, "name": "Nightly build", "steps": ["dbt build", "dbt docs generate"]},
+            {"id": SOURCES, "name": "Check sources", "steps": ["dbt source freshness"], "script": {}},
+            {"id": FINANCE, "name": "Finance marts", "steps": ["dbt build -s finance"], "script": {}},
+        ],
+    }
+
+
+def make_history(running: Emulator) -> int:
+    """Let a night pass; return the id of the nightly build's run, which failed."""
+    for hour, seconds in enumerate((41, 44, 39, 45, 58, 43, 40)):
+        running.script_job(SOURCES, seconds)
+        running.trigger(SOURCES, cause=f"Airflow: sources, {hour:02}:00")
+        running.clock.advance(minutes=10)
+        if hour == 2:
+            failed = running.trigger(NIGHTLY, cause="Airflow: flights_elt.transform, try 1")
+            wait_for(running, failed)
+        if hour in (3, 5):
+            running.script_job(FINANCE, 312 if hour == 3 else 240, "success" if hour == 3 else "cancelled")
+            running.trigger(FINANCE, cause="Airflow: finance.marts, try 1")
+        running.clock.advance(minutes=50)
+    running.script_job(FINANCE, 3600)
+    running.trigger(FINANCE, cause="Airflow: finance.marts, try 2")
+    running.clock.advance(minutes=2)
+    return failed
+
+
+def wait_for(running: Emulator, run_id: int) -> None:
+    """Wait until dbt has ended."""
+    patience = time.monotonic() + DBT_SECONDS
+    while not running.engine.run(run_id).status.is_final:
+        if time.monotonic() > patience:
+            raise TimeoutError(f"dbt has not ended after {DBT_SECONDS:.0f} seconds.")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
