@@ -1,10 +1,15 @@
 """The command line: ``python -m airflow_provider_dbtcloud_dlt.emulator --config emulator.yaml``."""
 
 import argparse
+import inspect
+import ipaddress
 import os
+import shlex
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,8 +17,11 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
+from airflow_provider_dbtcloud_dlt.emulator import admin, payloads, project, tls
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
-from airflow_provider_dbtcloud_dlt.emulator import payloads, tls
+from airflow_provider_dbtcloud_dlt.emulator.api import ENDPOINTS
+from airflow_provider_dbtcloud_dlt.emulator.faults import Fault
+from airflow_provider_dbtcloud_dlt.emulator.history import History
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
 from airflow_provider_dbtcloud_dlt.emulator.service import Service
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StoreInUseError
@@ -30,10 +38,16 @@ def _parser() -> argparse.ArgumentParser:
             "Open the address that it prints in a browser for runs, steps and logs; clients use the same\n"
             "address as their host, with the account's id and the token of the configuration."
         ),
-        epilog=f"the configuration file:\n\n{configuration.__doc__}",
+        epilog=_epilog(),
     )
-    parser.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="what to serve (YAML; see below)"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", type=Path, metavar="FILE", help="what to serve (YAML; see below)")
+    what.add_argument(
+        "--project",
+        type=Path,
+        metavar="DIR",
+        help="serve this dbt project as it is: account 1 with one job, 1000, that runs `dbt build`; the "
+        "profile is looked for where dbt does, and the token is made at the first start",
     )
     parser.add_argument(
         "--state",
@@ -61,6 +75,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="where browsers reach the emulator, for links to runs (default: whatever the client used)",
     )
+    parser.add_argument(
+        "--lag",
+        type=_seconds,
+        metavar="SECONDS",
+        help="when, after a run's end, its artifacts and last log are there (default: as configured, or 2)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="make the chance of faults the same again (default: as configured)",
+    )
     secure = parser.add_argument_group("https", "for clients that speak nothing else")
     secure.add_argument(
         "--tls",
@@ -76,6 +102,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     secure.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's private key (PEM)")
     return parser
+
+
+def _epilog() -> str:
+    """Return what the options alone do not tell."""
+    _, _, faults = inspect.cleandoc(Fault.__doc__ or "").partition("Attributes:\n")
+    names = textwrap.fill(", ".join(sorted(ENDPOINTS)), 96, initial_indent="    ", subsequent_indent="    ")
+    parts = {
+        "the configuration file": inspect.cleandoc(configuration.__doc__ or ""),
+        "faults, in the file or by request": faults,
+        "endpoints of the API, as faults name them": names,
+        "requests to the emulator itself": inspect.cleandoc(admin.__doc__ or ""),
+    }
+    return "\n\n".join(f"{title}:\n\n{text}" for title, text in parts.items())
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _config(options: argparse.Namespace) -> configuration.Config:
+    """Return what the options say is to be served."""
+    if options.project is not None:
+        config = project.served(options.project, project.kept_token(options.state))
+    else:
+        config = configuration.load(options.config)
+    if any(job.script is None for job in config.jobs) and find_spec("dbt") is None:
+        raise configuration.ConfigError(
+            "a job runs dbt, which is not installed: pip install "
+            "'airflow-provider-dbtcloud-dlt[emulator]' and dbt's adapter for your database"
+        )
+    if options.lag is not None:
+        config = replace(config, lag=configuration.Lag(options.lag, options.lag))
+    return config if options.seed is None else replace(config, seed=options.seed)
 
 
 def _certificate(options: argparse.Namespace) -> tls.Certificate | None:
@@ -101,13 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        config = configuration.load(options.config)
-        if any(job.script is None for job in config.jobs) and find_spec("dbt") is None:
-            raise configuration.ConfigError(
-                "a job runs dbt, which is not installed: pip install "
-                "'airflow-provider-dbtcloud-dlt[emulator]' and dbt's adapter for your database"
-            )
         options.state.mkdir(parents=True, exist_ok=True)
+        config = _config(options)
         certificate = _certificate(options)
     except (configuration.ConfigError, tls.CertificateError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command line's own output
@@ -116,11 +173,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = {job.id: job.name for job in config.jobs}
     address = options.public_url or ""
 
-    def tell(run: Run) -> None:
+    def tell(run: Run, history: History) -> None:
         took = payloads.duration((run.finished_at or 0) - (run.started_at or run.finished_at or 0))
         color, status = COLORS[run.status], payloads.status_name(run.status).lower()
         page = f"{address}/deploy/{config.account.id}/projects/{run.project_id}/runs/{run.id}/"
         message = f"  {escape(run.status_message)}" if run.status_message else ""
+        if (failure := history.failure(run)) is not None:
+            message += f"  at step {failure[0].index}, {escape(failure[0].name)}"
         job = escape(names.get(run.job_id, str(run.job_id)))
         console.print(f"run {run.id}  {job}  [{color}]{status}[/]  {took}  {page}{message}")
 
@@ -136,8 +195,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server = Server(service.wire, options.host, options.port, certificate)
         address = address or server.url
         console.print(f"dbt Cloud emulator: {address}  account {config.account.id}, {len(config.jobs)} jobs")
+        if options.project is not None:
+            console.print(_hint(options.state, address))
         if certificate is not None and certificate.ca is not None:
             console.print(f"its certificate's authority: {certificate.ca.resolve()}")
+        if not _is_loopback(options.host):
+            console.print(
+                "[yellow]Other machines can reach it: its pages show logs to whoever opens them.[/]"
+            )
         if options.port_file is not None:
             # Connections wait in the socket's queue until the server takes them.
             _write(options.port_file, str(server.port))
@@ -148,6 +213,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         service.close()
     return 0
+
+
+def _hint(state: Path, address: str) -> str:
+    """Return how clients get to a project that is served without a configuration."""
+    return (
+        "For dlt, and for Airflow without a connection of its own:\n"
+        f"  export DBT_CLOUD__BASE_API_URL={address}/api DBT_CLOUD__ACCOUNT_ID=1 DBT_CLOUD__JOB_ID=1000\n"
+        f'  export DBT_CLOUD__API_TOKEN="$(cat {escape(shlex.quote(str(state / "token")))})"'
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _write(path: Path, text: str) -> None:

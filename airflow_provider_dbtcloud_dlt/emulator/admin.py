@@ -1,7 +1,16 @@
 """What dbt Cloud does not have: faults, time, tokens and scripts on request, and counts of what arrived.
 
 For whoever tests against an emulator in another process; a test that has it in its own uses `testing`. Every
-request needs the account's own token, also after that has expired for the API.
+request needs the account's own token, also after that has expired for the API, and bodies are JSON::
+
+    GET    /emulator/faults                  the faults, with how often each has hit, and the seed
+    POST   /emulator/faults                  {"kind": "status", "status": 429, "retry_after": 5, "times": 3}
+    DELETE /emulator/faults[/ID]             take all faults away, or one
+    GET    /emulator/clock                   the emulator's time
+    POST   /emulator/clock                   {"advance_seconds": 3600}: scripted runs move on at once
+    POST   /emulator/token                   {"token": "the-next"} or {"expires_in_seconds": 60}
+    PUT    /emulator/jobs/ID/script          {"seconds": 30, "outcome": "error"}: its future runs pretend
+    GET    /emulator/statistics              requests by endpoint, and connections
 """
 
 from typing import Annotated, Any

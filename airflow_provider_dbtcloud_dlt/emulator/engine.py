@@ -47,7 +47,7 @@ class Engine:
         config: What is served.
         state_dir: Where the database and the runs' files are; made if need be.
         clock: The time; the machine's if left out.
-        on_finished: Called with each run that ends, in whatever thread ended it.
+        on_finished: Called with each run that ends and what it left behind, in whatever thread ended it.
 
     Attributes:
         history: Steps, logs and artifacts of runs.
@@ -61,7 +61,7 @@ class Engine:
         config: Config,
         state_dir: Path,
         clock: Clock | None = None,
-        on_finished: Callable[[Run], None] | None = None,
+        on_finished: Callable[[Run, History], None] | None = None,
     ) -> None:
         self.config = config
         self.clock = clock or RealClock()
@@ -444,7 +444,7 @@ class Engine:
                 _note_command(run, step.command or "")
         self._save(run, at)
         if self._on_finished is not None:
-            self._on_finished(run)
+            self._on_finished(run, self.history)
 
     def _save(self, run: Run, at: int) -> None:
         run.updated_at = at

@@ -12,7 +12,7 @@ from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock
 from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.faults import Faults, Request
-from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundError
 from airflow_provider_dbtcloud_dlt.emulator.store import Run
 from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 
@@ -27,7 +27,7 @@ class Service:
         state_dir: Where runs, logs and artifacts are kept.
         clock: The time; the machine's if left out.
         public_url: Where browsers reach it; whatever a request was sent to if left out.
-        on_finished: Called with each run that ends.
+        on_finished: Called with each run that ends and what it left behind.
         record: Whether to keep a list of the requests.
 
     Raises:
@@ -42,7 +42,7 @@ class Service:
         clock: Clock | None = None,
         *,
         public_url: str | None = None,
-        on_finished: Callable[[Run], None] | None = None,
+        on_finished: Callable[[Run, History], None] | None = None,
         record: bool = False,
     ) -> None:
         try:

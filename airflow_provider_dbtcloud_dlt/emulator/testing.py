@@ -69,6 +69,16 @@ class Emulator:
         return self.engine.config.jobs[0].id
 
     @property
+    def settings(self) -> dict[str, str]:
+        """Environment variables from which dlt takes its credentials for dbt Cloud."""
+        return {
+            "DBT_CLOUD__API_TOKEN": self.token,
+            "DBT_CLOUD__ACCOUNT_ID": str(self.account_id),
+            "DBT_CLOUD__JOB_ID": str(self.job_id),
+            "DBT_CLOUD__BASE_API_URL": f"{self.url}/api",
+        }
+
+    @property
     def requests(self) -> list[tuple[str, str]]:
         """What was asked so far; clear it to count from here."""
         return self._service.wire.requests

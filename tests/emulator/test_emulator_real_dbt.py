@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import stat
@@ -256,21 +257,38 @@ def test_a_run_that_waits_for_anothers_packages_can_be_cancelled(silent_registry
     connection.close()
 
 
-def serve(folder):
+def serve(folder, *what):
     """Start the command line and return its process and address."""
     port = folder / "port"
     port.unlink(missing_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "airflow_provider_dbtcloud_dlt.emulator",
-        "--config",
-        folder / "emulator.yaml",
-    ]
+    command = [sys.executable, "-m", "airflow_provider_dbtcloud_dlt.emulator"]
     options = ["--state", folder / "state", "--port", "0", "--port-file", port]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+    what = what or ("--config", folder / "emulator.yaml")
+    process = subprocess.Popen([*command, *what, *options], stdout=subprocess.PIPE, text=True)
     until(port.exists)
     return process, f"http://127.0.0.1:{port.read_text()}/api/v2/accounts/1"
+
+
+def test_a_project_is_built_without_any_configuration(tiny_project, monkeypatch):
+    """From the folder to a failed run in the terminal, which names the failing step."""
+    monkeypatch.setenv("WAREHOUSE", str(tiny_project / "warehouse.duckdb"))
+    monkeypatch.delenv("DBT_PROFILES_DIR", raising=False)
+    process, url = serve(tiny_project, "--project", tiny_project / "dbt")
+    try:
+        headers = {"Authorization": f"Token {(tiny_project / 'state' / 'token').read_text().strip()}"}
+        started = requests.post(f"{url}/jobs/1000/run/", headers=headers, json={"cause": "x"}, timeout=5)
+        page = f"{url}/runs/{started.json()['data']['id']}/"
+        until(lambda: requests.get(page, headers=headers, timeout=5).json()["data"]["is_complete"])
+        process.terminate()
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert "DBT_CLOUD__BASE_API_URL=http://127.0.0.1:" in output
+    assert re.search(
+        r"dbt build  error  00:00:\d\d  http://\S+  at step 3, Invoke dbt with `dbt build`", output
+    )
 
 
 def test_a_killed_emulator_takes_dbt_along_and_knows_its_runs_again(tiny_project):

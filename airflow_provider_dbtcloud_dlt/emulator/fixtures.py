@@ -1,0 +1,49 @@
+"""A fixture for tests of your own DAGs. It is no automatic plug-in: name it in your ``conftest.py``::
+
+pytest_plugins = ["airflow_provider_dbtcloud_dlt.emulator.fixtures"]
+
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
+
+
+@pytest.fixture
+def dbt_cloud_emulator_options() -> dict[str, Any]:
+    """What `testing.emulator` is called with: override it to serve your own configuration.
+
+    Returns:
+        Keyword arguments; by default none, which serves one account with one job that pretends to succeed.
+    """
+    return {}
+
+
+@pytest.fixture
+def dbt_cloud_emulator(
+    dbt_cloud_emulator_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Emulator]:
+    """An emulator of this test's own, to which Airflow's default connection and dlt's settings lead.
+
+    Yields:
+        The emulator.
+    """
+    with emulator(**dbt_cloud_emulator_options) as running:
+        extra: dict[str, Any] = {"job_id": running.job_id}
+        if running.ca_file is not None:
+            extra["verify"] = str(running.ca_file)
+        connection = {
+            "conn_type": "dbt_cloud_dlt",
+            "host": running.host,
+            "login": str(running.account_id),
+            "password": running.token,
+            "extra": extra,
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", json.dumps(connection))
+        for name, value in running.settings.items():
+            monkeypatch.setenv(name, value)
+        yield running

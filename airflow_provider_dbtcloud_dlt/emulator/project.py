@@ -1,0 +1,70 @@
+"""A dbt project served as it is, without a configuration file: one account with one job, ``dbt build``."""
+
+import os
+import secrets
+from pathlib import Path
+
+import yaml
+
+from airflow_provider_dbtcloud_dlt.emulator import config as configuration
+from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
+
+
+def served(project_dir: Path, token: str) -> Config:
+    """Return what serves a dbt project.
+
+    Args:
+        project_dir: The folder with dbt_project.yml.
+        token: What opens the account.
+
+    Returns:
+        The configuration: account 1, project 10, environment 100, job 1000.
+
+    Raises:
+        ConfigError: If the folder is no dbt project, or its profile is nowhere where dbt looks for it.
+    """
+    folder = project_dir.resolve()
+    project = _mapping(folder / "dbt_project.yml")
+    name, profile = str(project.get("name") or folder.name), project.get("profile")
+    content = {
+        "account": {"token": token},
+        "projects": [{"name": name, "dir": str(folder), "profiles_dir": str(_profiles_dir(folder, profile))}],
+        "environments": [{"name": "Production"}],
+        "jobs": [{"name": "dbt build", "steps": ["dbt build"]}],
+    }
+    return configuration.parse(content, folder)
+
+
+def kept_token(state_dir: Path) -> str:
+    """Return a token that is made at the first start and stays the same; only its owner can read the file."""
+    file = state_dir / "token"
+    if not file.is_file():
+        file.touch(mode=0o600)
+        file.write_text(f"{secrets.token_hex(20)}\n", encoding="ascii")
+    return file.read_text(encoding="ascii").strip()
+
+
+def _profiles_dir(folder: Path, profile: object) -> Path:
+    """Return the first folder with the profile among those in which dbt looks."""
+    named = os.environ.get("DBT_PROFILES_DIR")
+    places = [Path(named).expanduser()] if named else [folder, Path.home() / ".dbt"]
+    for place in places:
+        if (place / "profiles.yml").is_file() and profile in _mapping(place / "profiles.yml"):
+            return place.resolve()
+    looked = " and ".join(str(place / "profiles.yml") for place in places)
+    raise ConfigError(
+        f"--project: dbt_project.yml asks for the profile {profile!r}, which is not in {looked}. Put it "
+        "there, or name its folder in the environment variable DBT_PROFILES_DIR."
+    )
+
+
+def _mapping(file: Path) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--project: {file} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--project: {file} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"--project: {file} is not a mapping.")
+    return content
