@@ -3,6 +3,7 @@
 See https://docs.getdbt.com/docs/deploy/job-commands for the vendor's list.
 """
 
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,6 +58,12 @@ def subcommand(parts: list[str]) -> str | None:
         if not word.startswith("-") and not before.startswith("-"):
             return None
     return None
+
+
+def can_retry(dbt_version: str) -> bool:
+    """Whether a release of dbt has `dbt retry`: since 1.6; what has no number, such as `latest`, is new."""
+    number = re.match(r"(\d+)\.(\d+)", dbt_version)
+    return number is None or (int(number[1]), int(number[2])) >= (1, 6)
 
 
 def is_retryable(command: str) -> bool:

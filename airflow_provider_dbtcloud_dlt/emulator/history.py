@@ -112,6 +112,8 @@ class History:
             latest = self._store.latest_id_of(run.job_id)
         if latest != run.id:
             return "RETRY_NOT_LATEST_RUN"
+        if not commands.can_retry(run.dbt_version):
+            return "RETRY_UNSUPPORTED_VERSION"
         failure = self.failure(run)
         if failure is None:
             return "RETRY_NO_RUN_RESULTS"

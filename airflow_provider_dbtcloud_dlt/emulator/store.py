@@ -117,6 +117,9 @@ class Selection:
 
 _JSON = {"trigger", "plan", "script"}
 _RUN = [f.name for f in fields(Run)]
+# What `save` writes: how a run was started never changes.
+_CHANGING = ["status", "status_message", "updated_at", "dequeued_at", "started_at", "finished_at"]
+_CHANGING += ["has_docs_generated", "has_sources_generated", "artifacts_saved", "git_branch", "git_sha"]
 _STEP = {"run_id": "run_id", "index": "idx", "name": "name", "command": "command", "status": "status"} | {
     "started_at": "started_at",
     "finished_at": "finished_at",
@@ -199,8 +202,9 @@ class Store:
 
     def save(self, run: Run) -> None:
         """Write a run's new state."""
-        assignments = ", ".join(f"{name} = ?" for name in _RUN)
-        self._db.execute(f"UPDATE runs SET {assignments} WHERE id = ?", [*_row(run), run.id])  # noqa: S608
+        assignments = ", ".join(f"{name} = ?" for name in _CHANGING)
+        values = [getattr(run, name) for name in _CHANGING]
+        self._db.execute(f"UPDATE runs SET {assignments} WHERE id = ?", [*values, run.id])  # noqa: S608
 
     def run(self, run_id: int) -> Run | None:
         """Return a run, or None if there is none with that id."""

@@ -1,10 +1,11 @@
-"""README.md taken apart: its examples run as they stand.
+"""README.md and the guides taken apart: their examples run as they stand.
 
 A comment before a block says how it is run: ``<!-- run: dag -->``. A test that names ``dag_block`` is run for
 each such block.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if f"{kind}_block" in metafunc.fixturenames:
             chosen = [block for block in blocks(README) if block.run == kind]
             metafunc.parametrize(f"{kind}_block", chosen, ids=str)
+
+
+@pytest.fixture(scope="session")
+def markdown_blocks() -> Callable[[str], list[Block]]:
+    """How to take another text apart."""
+    return blocks
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """What survives the end of the emulator."""
 
+import sqlite3
+
 import yaml
 
 from airflow_provider_dbtcloud_dlt.emulator.clock import VirtualClock
@@ -78,3 +80,17 @@ def test_a_queued_run_whose_project_lost_its_folder_ends_as_an_error(tiny_projec
     assert by_id[queued]["status"] == 20
     assert "its project is configured without `dir`" in by_id[queued]["status_message"]
     assert [run["status"] for run in by_id.values()] == [10, 20, 10]
+
+
+def test_the_state_of_an_earlier_release_is_read(tmp_path):
+    """A database that lacks what has come since is brought up to date."""
+    with emulator(state_dir=tmp_path) as emu:
+        run_id = emu.trigger(cause="Old")
+    with sqlite3.connect(tmp_path / "emulator.sqlite") as database:
+        for column in ("git_branch", "git_sha"):
+            database.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+    database.close()
+
+    with emulator(state_dir=tmp_path) as emu:
+        old, new = emu.engine.run(run_id), emu.engine.run(emu.trigger(git_branch="main"))
+    assert (old.git_branch, new.git_branch) == (None, "main")

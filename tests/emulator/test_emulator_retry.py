@@ -79,6 +79,25 @@ def test_a_command_without_results_is_not_retried(emu, api):
     assert api.data(f"/runs/{run_id}/")["retry_not_supported_reason"] == "RETRY_UNSUPPORTED_CMD"
 
 
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("1.5.0-latest", "RETRY_UNSUPPORTED_VERSION"),
+        ("0.21.1", "RETRY_UNSUPPORTED_VERSION"),
+        ("1.6.0", None),
+        ("1.10.2", None),
+        ("2.0.0", None),
+        ("versionless", None),
+    ],
+)
+def test_an_old_dbt_cannot_retry(emu, api, version, reason):
+    """`dbt retry` came with 1.6."""
+    emu.script_job(emu.job_id, outcome="error")
+    run_id = api.trigger(dbt_version_override=version)
+
+    assert api.data(f"/runs/{run_id}/")["retry_not_supported_reason"] == reason
+
+
 def test_rerun_takes_up_a_failed_run(emu, api):
     """Rerun of a job whose last run failed is a retry of that run."""
     failed = failing(emu)
