@@ -7,6 +7,7 @@ import operator
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -15,13 +16,15 @@ from starlette.exceptions import HTTPException
 from airflow_provider_dbtcloud_dlt.emulator import pages, payloads, queries
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
-from airflow_provider_dbtcloud_dlt.emulator.store import step_key
+from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, step_key
 
 INVALID = "The request was invalid. Please double check the provided data and try again."
 NOT_FOUND = "The requested resource was not found"
 UNAUTHORIZED = "Invalid token."
 # An artifact's path is the only one without a slash at its end.
-_ARTIFACT = re.compile(r"/api/v2/accounts/\d+/runs/\d+/artifacts/.+")
+_ARTIFACT = re.compile(r"/api/v2/accounts/\d+/(runs|jobs)/\d+/artifacts/.+", re.DOTALL)
+# Longer numbers than Python converts: no id.
+_ENDLESS = re.compile(r"[0-9]{4300}")
 
 
 def envelope(data: object, code: int = 200, message: str = "Success!", **more: object) -> JSONResponse:
@@ -117,24 +120,48 @@ def get_environment(account_id: int, environment_id: int, request: Request, engi
 
 
 @router.get("/{account_id:int}/jobs/")
-def list_jobs(account_id: int, request: Request, engine: EngineOf) -> Response:
+def list_jobs(request: Request, engine: EngineOf, base_url: BaseUrl) -> Response:
     """List the jobs."""
     query = queries.parse(queries.JobQuery, request.query_params)
-    return _select([payloads.job(one, account_id) for one in engine.config.jobs], query)
+    include = queries.related(query)
+    return _select([payloads.job(one, engine, base_url, include) for one in engine.config.jobs], query)
 
 
 @router.get("/{account_id:int}/jobs/{job_id:int}/")
-def get_job(account_id: int, job_id: int, request: Request, engine: EngineOf) -> Response:
+def get_job(job_id: int, request: Request, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Return a job."""
+    include = queries.related(queries.parse(queries.Query, request.query_params))
+    return envelope(payloads.job(engine.job(job_id), engine, base_url, include))
+
+
+@router.get("/{account_id:int}/jobs/{job_id:int}/artifacts/{path:path}")
+def get_job_artifact(job_id: int, path: str, request: Request, engine: EngineOf) -> Response:
+    """Return an artifact of the job's newest run that left any."""
     queries.parse(queries.Query, request.query_params)
-    return envelope(payloads.job(engine.job(job_id), account_id))
+    newest = Selection(["job_id = ?", "artifacts_saved"], [engine.job(job_id).id], "id DESC", limit=1)
+    runs, _ = engine.runs(newest)
+    if not runs:
+        raise NotFoundError(f"No run of the job {job_id} left artifacts.")
+    return _file(engine, runs[0], path)
 
 
 async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-@router.post("/{account_id:int}/jobs/{job_id:int}/run/")
+def _no_query(request: Request) -> None:
+    queries.parse(queries.NoQuery, request.query_params)
+
+
+def _no_body(body: Annotated[bytes, Depends(_body)]) -> None:
+    queries.NoBody.from_json(body)
+
+
+NO_QUERY = [Depends(_no_query)]
+NOTHING = [Depends(_no_query), Depends(_no_body)]
+
+
+@router.post("/{account_id:int}/jobs/{job_id:int}/run/", dependencies=NO_QUERY)
 def trigger_job(
     job_id: int, body: Annotated[bytes, Depends(_body)], engine: EngineOf, base_url: BaseUrl
 ) -> Response:
@@ -144,7 +171,7 @@ def trigger_job(
     return _started(engine, base_url, lambda: engine.trigger(job_id, given))
 
 
-@router.post("/{account_id:int}/jobs/{job_id:int}/rerun/")
+@router.post("/{account_id:int}/jobs/{job_id:int}/rerun/", dependencies=NOTHING)
 def rerun_job(job_id: int, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Start a run from where the job's last one failed, or else a plain one."""
     return _started(engine, base_url, lambda: engine.rerun(job_id))
@@ -166,7 +193,7 @@ def get_run(run_id: int, request: Request, engine: EngineOf, base_url: BaseUrl) 
     return envelope(payloads.run(engine.run(run_id), engine, base_url, include))
 
 
-@router.post("/{account_id:int}/runs/{run_id:int}/cancel/")
+@router.post("/{account_id:int}/runs/{run_id:int}/cancel/", dependencies=NOTHING)
 def cancel_run(run_id: int, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Cancel a run; nothing happens to one that has ended."""
     return envelope(payloads.run(engine.cancel(run_id), engine, base_url, {"trigger", "job"}))
@@ -183,7 +210,7 @@ def get_failure(run_id: int, request: Request, engine: EngineOf) -> Response:
     return envelope({"failed_step": failed.name, "skipped_steps": [one.name for one in skipped]})
 
 
-@router.post("/{account_id:int}/runs/{run_id:int}/retry/")
+@router.post("/{account_id:int}/runs/{run_id:int}/retry/", dependencies=NOTHING)
 def retry_run(run_id: int, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Start a run that takes up exactly this failed one."""
     return _started(engine, base_url, lambda: engine.retry(run_id))
@@ -200,7 +227,11 @@ def list_artifacts(run_id: int, request: Request, engine: EngineOf) -> Response:
 def get_artifact(run_id: int, path: str, request: Request, engine: EngineOf) -> Response:
     """Return an artifact's content as it is."""
     query = queries.parse(queries.ArtifactQuery, request.query_params)
-    content = engine.history.artifact(engine.run(run_id), path.rstrip("/"), query.step)
+    return _file(engine, engine.run(run_id), path, query.step)
+
+
+def _file(engine: Engine, run: Run, path: str, step: int | None = None) -> Response:
+    content = engine.history.artifact(run, path.rstrip("/"), step)
     kind = "application/json" if path.rstrip("/").endswith(".json") else "application/octet-stream"
     return Response(content, media_type=kind)
 
@@ -210,8 +241,9 @@ def get_step(account_id: int, step_id: int, request: Request, engine: EngineOf) 
     """Return a step with its logs."""
     full = "debug_logs" in queries.related(queries.parse(queries.Query, request.query_params))
     run_id, index = step_key(step_id)
-    record = engine.history.step(engine.run(run_id), index)
-    return envelope(payloads.step(record, engine, account_id, full_debug_logs=full))
+    run = engine.run(run_id)
+    record = engine.history.step(run, index)
+    return envelope(payloads.step(record, run, engine, account_id, full_debug_logs=full))
 
 
 def _started(engine: Engine, base_url: str, start: Callable[[], Any]) -> Response:
@@ -233,9 +265,6 @@ def _select(shown: Sequence[payloads.Json], query: queries.ListQuery) -> Respons
     """Filter, order and page a list that is small enough to be in memory as it is shown."""
     chosen = [one for one in shown if _matches(one, query)]
     order = query.order_by.lstrip("-")
-    if not all(isinstance(one.get(order), str | int) for one in shown):
-        message = f"{query.order_by!r} is not valid under any of the given schemas"
-        raise queries.InvalidRequestError({"order_by": message})
     chosen.sort(key=lambda one: (one[order], one["id"]), reverse=query.order_by.startswith("-"))
     return _page(chosen[query.offset : query.offset + query.limit], query, len(chosen))
 
@@ -248,8 +277,13 @@ _CONDITIONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+# Filters for what no object here shows, with what they would find.
+_UNSHOWN = {"is_fusion_ready": False, "is_system": False, "triggers_schedule": False}
+
+
 def _matches(one: Mapping[str, Any], query: queries.ListQuery) -> bool:
-    """Whether an object passes every filter that was given; what it has no field for does not count."""
+    """Whether an object passes every filter that was given."""
+    one = {**one, **_UNSHOWN}
     given = query.filters()
     for name in ("limit", "offset"):
         given.pop(name, None)
@@ -260,7 +294,7 @@ def _matches(one: Mapping[str, Any], query: queries.ListQuery) -> bool:
                 return False
             continue
         field = "id" if field == "pk" else field
-        if field in one and (one[field] is None or not _CONDITIONS[condition](one[field], wanted)):
+        if one[field] is None or not _CONDITIONS[condition](one[field], wanted):
             return False
     return True
 
@@ -276,13 +310,16 @@ def _page(shown: Sequence[payloads.Json], query: queries.ListQuery, total: int) 
 
 async def _slashes(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     """Answer a path without its last slash with 308; one with a doubled slash is unknown."""
-    path = request.url.path
+    # Not `request.url.path`: that is taken apart once more after decoding, at a `?` within it for example.
+    path = request.scope["path"]
+    if _ENDLESS.search(path):
+        return _not_found(request, NotFoundError(path))
     if path.startswith("/api/"):
         if "//" in path:
             return envelope(None, 404, NOT_FOUND)
         if not path.endswith("/") and not _ARTIFACT.fullmatch(path):
             query = f"?{request.url.query}" if request.url.query else ""
-            return Response(status_code=308, headers={"Location": f"{path}/{query}"})
+            return Response(status_code=308, headers={"Location": f"{quote(path)}/{query}"})
     return await call_next(request)
 
 
