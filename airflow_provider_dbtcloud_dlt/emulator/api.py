@@ -12,6 +12,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from airflow_provider_dbtcloud_dlt.emulator import pages, payloads, queries
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
@@ -326,7 +327,11 @@ async def _slashes(request: Request, call_next: Callable[[Request], Awaitable[Re
 def _http_error(request: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else 500
     if code == 405:
-        return JSONResponse({"detail": f'Method "{request.method}" not allowed.'}, 405)
+        # A path may have a route for each of its methods.
+        routes = [one for one in router.routes if one.matches(request.scope)[0] is not Match.NONE]
+        allowed = sorted({method for route in routes for method in getattr(route, "methods", ())})
+        headers = {"Allow": ", ".join(allowed)}
+        return JSONResponse({"detail": f'Method "{request.method}" not allowed.'}, 405, headers)
     if code == 404 and not request.url.path.startswith("/api/"):
         return pages.not_found()
     return envelope(None, code, {401: UNAUTHORIZED, 404: NOT_FOUND}.get(code, "Error"))

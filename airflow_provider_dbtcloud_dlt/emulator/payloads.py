@@ -322,6 +322,8 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
     queued = (one.dequeued_at or end) - one.created_at
     running = 0 if one.started_at is None else end - one.started_at
     refusal = engine.history.retry_refusal(one)
+    # What was checked out for it: nothing before it has begun.
+    checked_out = {} if one.started_at is None else one.trigger
     shown: Json = {
         "id": one.id,
         "trigger_id": one.trigger_id,
@@ -331,8 +333,8 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
         "job_definition_id": one.job_id,
         "status": one.status,
         "dbt_version": one.dbt_version,
-        "git_branch": one.trigger.get("git_branch"),
-        "git_sha": one.trigger.get("git_sha"),
+        "git_branch": checked_out.get("git_branch"),
+        "git_sha": checked_out.get("git_sha"),
         "status_message": one.status_message,
         "owner_thread_id": None,
         "executed_by_thread_id": None,

@@ -29,7 +29,8 @@ class InvalidRequestError(ValueError):
 def _json(text: str | bytes) -> object:
     try:
         content = json.loads(text)
-        repr(content)  # which an answer may have to tell, and which nests more deeply than reading does
+        # What cannot be written again cannot be kept either: half a surrogate pair is no text.
+        json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return content
