@@ -62,6 +62,11 @@ def _integer(value: object) -> object:
     return value
 
 
+def _whole(value: object) -> object:
+    # As JSON Schema counts, 1.0 is an integer.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _boolean(value: object) -> object:
     # Python's clients write the capital letter.
     if value in ("true", "True"):
@@ -72,7 +77,7 @@ def _boolean(value: object) -> object:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-StrictInteger = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+StrictInteger = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=-(2**63), lt=2**63)]
 StrictText = Annotated[str, Field(strict=True)]
 Integer = Annotated[int, BeforeValidator(_integer), Field(ge=-(2**63), lt=2**63)]
 Integers = Annotated[list[StrictInteger], BeforeValidator(_json_array)]
@@ -223,7 +228,7 @@ class NoBody(BaseModel):
 
 Text = Annotated[str, Field(min_length=1)]
 # What dbt Cloud keeps in 32 bits and dbt makes use of.
-Count = Annotated[int, Field(lt=2**31)]
+Count = Annotated[int, BeforeValidator(_whole), Field(lt=2**31)]
 
 
 class TriggerBody(NoBody):

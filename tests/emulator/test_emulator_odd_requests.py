@@ -104,7 +104,7 @@ def quote_again(name):
         "limit=5.0",
         "limit=%D9%A3",
         "limit=",
-        "pk__in=%5B1.0%5D",
+        "pk__in=%5B1.5%5D",
         "pk__in=%5Btrue%5D",
         "pk__in=%5BNaN%5D",
         f"offset={MANY_DIGITS}",
