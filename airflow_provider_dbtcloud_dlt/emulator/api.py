@@ -21,10 +21,12 @@ from airflow_provider_dbtcloud_dlt.emulator.answers import envelope
 from airflow_provider_dbtcloud_dlt.emulator.config import Job
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
-from airflow_provider_dbtcloud_dlt.emulator.store import Run, step_key
+from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, step_key
 
 # An artifact's path is the only one without a slash at its end.
-_ARTIFACT = re.compile(r"/api/v2/accounts/\d+/runs/\d+/artifacts/.+")
+_ARTIFACT = re.compile(r"/api/v2/accounts/\d+/(runs|jobs)/\d+/artifacts/.+", re.DOTALL)
+# Longer numbers than Python converts: no id.
+_ENDLESS = re.compile(r"[0-9]{4300}")
 
 
 def create_app(engine: Engine, keyring: Keyring, public_url: str | None = None) -> FastAPI:
@@ -140,25 +142,49 @@ def get_environment(environment_id: int, request: Request, engine: EngineOf, tok
 
 
 @router.get("/{account_id:int}/jobs/")
-def list_jobs(account_id: int, request: Request, engine: EngineOf, token: TokenOf) -> Response:
+def list_jobs(request: Request, engine: EngineOf, token: TokenOf, base_url: BaseUrl) -> Response:
     """List the jobs."""
     query = queries.parse(queries.JobQuery, request.query_params)
+    include = queries.related(query)
     seen = [one for one in engine.config.jobs if token.sees(one.environment.project.id)]
-    return _select([payloads.job(one, account_id) for one in seen], query)
+    return _select([payloads.job(one, engine, base_url, include) for one in seen], query)
 
 
 @router.get("/{account_id:int}/jobs/{job_id:int}/")
-def get_job(account_id: int, job: JobOf, request: Request) -> Response:
+def get_job(job: JobOf, request: Request, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Return a job."""
+    include = queries.related(queries.parse(queries.Query, request.query_params))
+    return envelope(payloads.job(job, engine, base_url, include))
+
+
+@router.get("/{account_id:int}/jobs/{job_id:int}/artifacts/{path:path}")
+def get_job_artifact(job: JobOf, path: str, request: Request, engine: EngineOf) -> Response:
+    """Return an artifact of the job's newest run that left any."""
     queries.parse(queries.Query, request.query_params)
-    return envelope(payloads.job(job, account_id))
+    newest = Selection(["job_id = ?", "artifacts_saved"], [job.id], "id DESC", limit=1)
+    runs, _ = engine.runs(newest)
+    if not runs:
+        raise NotFoundError(f"No run of the job {job.id} left artifacts.")
+    return _file(engine, runs[0], path)
 
 
 async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-@router.post("/{account_id:int}/jobs/{job_id:int}/run/")
+def _no_query(request: Request) -> None:
+    queries.parse(queries.NoQuery, request.query_params)
+
+
+def _no_body(body: Annotated[bytes, Depends(_body)]) -> None:
+    queries.NoBody.from_json(body)
+
+
+NO_QUERY = [Depends(_no_query)]
+NOTHING = [Depends(_no_query), Depends(_no_body)]
+
+
+@router.post("/{account_id:int}/jobs/{job_id:int}/run/", dependencies=NO_QUERY)
 def trigger_job(
     job: JobOf, body: Annotated[bytes, Depends(_body)], engine: EngineOf, base_url: BaseUrl
 ) -> Response:
@@ -167,7 +193,7 @@ def trigger_job(
     return _started(engine, base_url, lambda: engine.trigger(job.id, given))
 
 
-@router.post("/{account_id:int}/jobs/{job_id:int}/rerun/")
+@router.post("/{account_id:int}/jobs/{job_id:int}/rerun/", dependencies=NOTHING)
 def rerun_job(job: JobOf, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Start a run from where the job's last one failed, or else a plain one."""
     return _started(engine, base_url, lambda: engine.rerun(job.id))
@@ -189,7 +215,7 @@ def get_run(run: RunOf, request: Request, engine: EngineOf, base_url: BaseUrl) -
     return envelope(payloads.run(run, engine, base_url, include))
 
 
-@router.post("/{account_id:int}/runs/{run_id:int}/cancel/")
+@router.post("/{account_id:int}/runs/{run_id:int}/cancel/", dependencies=NOTHING)
 def cancel_run(run: RunOf, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Cancel a run; nothing happens to one that has ended."""
     return envelope(payloads.run(engine.cancel(run.id), engine, base_url, {"trigger", "job"}))
@@ -206,7 +232,7 @@ def get_failure(run: RunOf, request: Request, engine: EngineOf) -> Response:
     return envelope({"failed_step": failed.name, "skipped_steps": [one.name for one in skipped]})
 
 
-@router.post("/{account_id:int}/runs/{run_id:int}/retry/")
+@router.post("/{account_id:int}/runs/{run_id:int}/retry/", dependencies=NOTHING)
 def retry_run(run: RunOf, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Start a run that takes up exactly this failed one."""
     return _started(engine, base_url, lambda: engine.retry(run.id))
@@ -224,9 +250,13 @@ def list_artifacts(run: RunOf, request: Request, engine: EngineOf) -> Response:
 def get_artifact(run: RunOf, path: str, request: Request, engine: EngineOf) -> Response:
     """Return an artifact's content as it is."""
     query = queries.parse(queries.ArtifactQuery, request.query_params)
+    return _file(engine, run, path, query.step)
+
+
+def _file(engine: Engine, run: Run, path: str, step: int | None = None) -> Response:
     if not engine.history.artifacts_are_in(run):
         raise NotFoundError(f"The artifacts of run {run.id} are not there yet.")
-    content = engine.history.artifact(run, path.rstrip("/"), query.step)
+    content = engine.history.artifact(run, path.rstrip("/"), step)
     kind = "application/json" if path.rstrip("/").endswith(".json") else "application/octet-stream"
     return Response(content, media_type=kind)
 
@@ -238,8 +268,7 @@ def get_step(account_id: int, step_id: int, request: Request, engine: EngineOf, 
     run_id, index = step_key(step_id)
     run = _run(run_id, engine, token)
     record = engine.history.step(run, index)
-    with_logs = engine.history.log_is_in(run, record)
-    return envelope(payloads.step(record, engine, account_id, full_debug_logs=full, with_logs=with_logs))
+    return envelope(payloads.step(record, run, engine, account_id, full_debug_logs=full))
 
 
 def _started(engine: Engine, base_url: str, start: Callable[[], Any]) -> Response:
@@ -271,9 +300,6 @@ def _select(shown: Sequence[payloads.Json], query: queries.ListQuery) -> Respons
     """Filter, order and page a list that is small enough to be in memory as it is shown."""
     chosen = [one for one in shown if _matches(one, query)]
     order = query.order_by.lstrip("-")
-    if not all(isinstance(one.get(order), str | int) for one in shown):
-        message = f"{query.order_by!r} is not valid under any of the given schemas"
-        raise queries.InvalidRequestError({"order_by": message})
     chosen.sort(key=lambda one: (one[order], one["id"]), reverse=query.order_by.startswith("-"))
     return _page(chosen[query.offset : query.offset + query.limit], query, len(chosen))
 
@@ -286,8 +312,13 @@ _CONDITIONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+# Filters for what no object here shows, with what they would find.
+_UNSHOWN = {"is_fusion_ready": False, "is_system": False, "triggers_schedule": False}
+
+
 def _matches(one: Mapping[str, Any], query: queries.ListQuery) -> bool:
-    """Whether an object passes every filter that was given; what it has no field for does not count."""
+    """Whether an object passes every filter that was given."""
+    one = {**one, **_UNSHOWN}
     given = query.filters()
     for name in ("limit", "offset"):
         given.pop(name, None)
@@ -298,7 +329,7 @@ def _matches(one: Mapping[str, Any], query: queries.ListQuery) -> bool:
                 return False
             continue
         field = "id" if field == "pk" else field
-        if field in one and (one[field] is None or not _CONDITIONS[condition](one[field], wanted)):
+        if one[field] is None or not _CONDITIONS[condition](one[field], wanted):
             return False
     return True
 
@@ -321,23 +352,26 @@ class _Slashes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
         answer: ASGIApp = self._app
-        if path.startswith("/api/"):
-            if "//" in path:
-                answer = answers.failed(404)
-            elif not path.endswith("/") and not _ARTIFACT.fullmatch(path):
-                query = scope["query_string"].decode("latin-1")
-                location = f"{quote(path)}/" + (f"?{query}" if query else "")
-                answer = Response(status_code=308, headers={"Location": location})
+        if _ENDLESS.search(path) or (path.startswith("/api/") and "//" in path):
+            answer = answers.failed(404)
+        elif path.startswith("/api/") and not path.endswith("/") and not _ARTIFACT.fullmatch(path):
+            query = scope["query_string"].decode("latin-1")
+            location = f"{quote(path)}/" + (f"?{query}" if query else "")
+            answer = Response(status_code=308, headers={"Location": location})
         await answer(scope, receive, send)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
     code, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "Error")
-    if request.url.path.startswith("/emulator/"):
+    path = request.scope["path"]
+    if path.startswith("/emulator/"):
         return JSONResponse({"detail": detail}, code)
+    if code == 405:
+        allowed = sorted(method for method in _PATHS if endpoint_of(method, path) is not None)
+        return answers.failed(code, {"Allow": ", ".join(allowed)}, request.method)
     if code == 404 and not request.url.path.startswith("/api/"):
         return pages.not_found()
-    return answers.failed(code, method=request.method)
+    return answers.failed(code)
 
 
 def _not_found(request: Request, error: Exception) -> Response:

@@ -312,8 +312,6 @@ class Engine:
                 script=None if script is None else asdict(script),
                 cause_category=cause_category,
                 retrying_run_id=retrying_run_id,
-                git_branch=body.get("git_branch"),
-                git_sha=body.get("git_sha"),
                 dbt_version=body.get("dbt_version_override") or job.environment.dbt_version,
             )
             self._store.add(run)
@@ -353,6 +351,7 @@ class Engine:
         """Make a scripted run's next change."""
         if run.started_at is None:
             run.status, run.started_at = Status.RUNNING, at
+            run.git_branch, run.git_sha = run.trigger.get("git_branch"), run.trigger.get("git_sha")
             self._save(run, at)
             heapq.heappush(self._due, (self._next_change(run), run.id))
             return

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND
 from airflow_provider_dbtcloud_dlt.emulator.config import Account, Environment, Job, Project
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
-from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StepRecord
+from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, Status, StepRecord
 
 Json = dict[str, Any]
 
@@ -166,9 +166,8 @@ def environment(one: Environment, account_id: int) -> Json:
     }
 
 
-def job(one: Job, account_id: int, *, inside_run: bool = False) -> Json:
-    """Return a job as the API shows it by itself, or inside a run."""
-    at = zulu(BORN) if inside_run else offset(BORN)
+def job_in_run(one: Job, account_id: int) -> Json:
+    """Return a job as the API shows it inside a run."""
     return {
         "execution": {"timeout_seconds": one.timeout_seconds},
         "generate_docs": one.generate_docs,
@@ -182,8 +181,8 @@ def job(one: Job, account_id: int, *, inside_run: bool = False) -> Json:
         "description": one.description,
         "dbt_version": None,
         "raw_dbt_version": None,
-        "created_at": at,
-        "updated_at": at,
+        "created_at": zulu(BORN),
+        "updated_at": zulu(BORN),
         "execute_steps": list(one.steps),
         "state": 1,
         "deactivated": False,
@@ -210,6 +209,46 @@ def job(one: Job, account_id: int, *, inside_run: bool = False) -> Json:
     }
 
 
+def job(one: Job, engine: Engine, base_url: str, include: Collection[str] = ()) -> Json:
+    """Return a job as the API shows it by itself: more fields, and another form of schedule, than in a run.
+
+    Args:
+        one: The job.
+        engine: Knows its runs.
+        base_url: Where the emulator is served, without a slash at the end.
+        include: The related objects that were asked for.
+    """
+    account_id = engine.config.account.id
+    inside_run = job_in_run(one, account_id)
+    shown: Json = {
+        **inside_run,
+        "created_at": offset(BORN),
+        "updated_at": offset(BORN),
+        "triggers": {**inside_run["triggers"], "custom_branch_only": None},
+        "schedule": {
+            "cron": "0 * * * *",
+            "date": {"type": "every_day"},
+            "time": {"type": "every_hour", "interval": 1},
+        },
+        "compare_changes_flags": "--select state:modified",
+        "run_lint": False,
+        "errors_on_lint_failure": True,
+        "cost_optimization_features": [],
+        "generate_sources": one.run_generate_sources,
+        "account": None,
+        "project": None,
+        "environment": None,
+        "fusion_readiness": None,
+    }
+    if "environment" in include:
+        shown["environment"] = environment(one.environment, account_id)
+    for name, condition in (("most_recent_run", "1"), ("most_recent_completed_run", "finished_at")):
+        if name in include:
+            runs, _ = engine.runs(Selection(["job_id = ?", condition], [one.id], "id DESC", limit=1))
+            shown[name] = run(runs[0], engine, base_url) if runs else None
+    return shown
+
+
 def trigger(run: Run) -> Json:
     """Return the trigger of a run as the API shows it."""
     return {
@@ -225,27 +264,23 @@ def trigger(run: Run) -> Json:
 
 
 def step(
-    record: StepRecord,
-    engine: Engine,
-    account_id: int,
-    *,
-    full_debug_logs: bool = False,
-    with_logs: bool = True,
+    record: StepRecord, of: Run, engine: Engine, account_id: int, *, full_debug_logs: bool = False
 ) -> Json:
     """Return a step as the API shows it.
 
     Args:
         record: The step.
+        of: The run that it is a step of.
         engine: Knows the step's debug log.
         account_id: The account that the step belongs to.
         full_debug_logs: Do not cut the debug log to its last lines.
-        with_logs: Whether its logs are there yet.
     """
     now = engine.clock.now()
     took = 0 if record.started_at is None else (record.finished_at or now) - record.started_at
+    with_logs = engine.history.log_is_in(of, record)
     debug_log = engine.history.debug_log(record) if with_logs else ""
     tail = "".join(debug_log.splitlines(keepends=True)[-DEBUG_LOG_LINES:])
-    colors = {Status.SUCCESS: "green", Status.ERROR: "red", Status.RUNNING: "blue"}
+    colors = {Status.SUCCESS: "#2e7d32", Status.ERROR: "#c62828", Status.RUNNING: "#1565c0"}
     return {
         "id": record.id,
         "run_id": record.run_id,
@@ -258,11 +293,11 @@ def step(
         "log_path": None,
         "debug_log_path": None,
         "truncated_debug_logs": tail,
-        "created_at": spaced(record.started_at),
-        "updated_at": spaced(record.finished_at or record.started_at),
+        "created_at": spaced(of.created_at),
+        "updated_at": spaced(record.finished_at or record.started_at or of.created_at),
         "started_at": spaced(record.started_at),
         "finished_at": spaced(record.finished_at),
-        "status_color": colors.get(record.status, "gray"),
+        "status_color": colors.get(record.status, "#757575"),
         "status_humanized": status_name(record.status),
         "duration": duration(took),
         "duration_humanized": humanized(took),
@@ -348,19 +383,13 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
     # A job that was taken out of the configuration leaves runs behind.
     made_by = next((known for known in engine.config.jobs if known.id == one.job_id), None)
     if "job" in include and made_by is not None:
-        shown["job"] = job(made_by, account_id, inside_run=True)
+        shown["job"] = job_in_run(made_by, account_id)
     if "environment" in include and made_by is not None:
         shown["environment"] = environment(made_by.environment, account_id)
     if "run_steps" in include:
         full = "debug_logs" in include
         shown["run_steps"] = [
-            step(
-                record,
-                engine,
-                account_id,
-                full_debug_logs=full,
-                with_logs=engine.history.log_is_in(one, record),
-            )
+            step(record, one, engine, account_id, full_debug_logs=full)
             for record in engine.history.steps(one)
         ]
     if "run_retries" in include:

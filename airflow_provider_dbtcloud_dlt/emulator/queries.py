@@ -1,15 +1,16 @@
-"""What the API accepts: query parameters and the body of a trigger, with its way of refusing others.
+"""What the API accepts: query parameters and bodies, with its way of refusing others.
 
 dbt Cloud checks requests against JSON schemas: an unknown name is told as a string, an ill-typed value as an
 object that names the field. Arrays are one parameter that holds a JSON array.
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 
 from airflow_provider_dbtcloud_dlt.emulator import answers
@@ -28,9 +29,12 @@ class InvalidRequestError(ValueError):
 
 def _json(text: str | bytes) -> object:
     try:
-        return json.loads(text)
+        content = json.loads(text)
+        # What cannot be written again cannot be kept either: half a surrogate pair is no text.
+        json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return content
 
 
 def _json_array(value: object) -> object:
@@ -41,27 +45,46 @@ def _json_array(value: object) -> object:
     return value
 
 
-def _micros(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("not a time")
+def _micros(value: str) -> int:
     at = datetime.fromisoformat(value)
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return round(at.timestamp() * 1_000_000)
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time(value: str) -> str:
+    _micros(value)
+    return value
+
+
+def _integer(value: object) -> object:
+    # Python reads more as a number than the API does: "1_0", " 1", "1.0", digits of other scripts.
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,19}", value):
+        raise ValueError("not an integer")
+    return value
+
+
+def _whole(value: object) -> object:
+    # As JSON Schema counts, 1.0 is an integer.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _boolean(value: object) -> object:
-    if value in ("true", "True", "1"):
+    # Python's clients write the capital letter.
+    if value in ("true", "True"):
         return True
-    if value in ("false", "False", "0"):
+    if value in ("false", "False"):
         return False
     raise ValueError("not a boolean")
 
 
-Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Integers = Annotated[list[Annotated[Integer, Field(strict=True)]], BeforeValidator(_json_array)]
-Texts = Annotated[list[Annotated[str, Field(strict=True)]], BeforeValidator(_json_array)]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+StrictInteger = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=-(2**63), lt=2**63)]
+StrictText = Annotated[str, Field(strict=True)]
+Integer = Annotated[int, BeforeValidator(_integer), Field(ge=-(2**63), lt=2**63)]
+Integers = Annotated[list[StrictInteger], BeforeValidator(_json_array)]
+Texts = Annotated[list[StrictText], BeforeValidator(_json_array)]
 Times = Annotated[
-    list[Annotated[int, BeforeValidator(_micros)]],
+    list[Annotated[StrictText, AfterValidator(_time)]],
     BeforeValidator(_json_array),
     Field(min_length=2, max_length=2),
 ]
@@ -69,10 +92,14 @@ Boolean = Annotated[bool, BeforeValidator(_boolean)]
 State = Literal["1", "2", "active", "deleted", "all"]
 
 
-class Query(BaseModel):
-    """The query parameters that every endpoint has."""
+class NoQuery(BaseModel):
+    """The query of what changes something: it has no parameters."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Query(NoQuery):
+    """The query parameters that every GET has."""
 
     include_related: str | None = None
 
@@ -80,7 +107,7 @@ class Query(BaseModel):
 class ListQuery(Query):
     """The query parameters that every list has."""
 
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE
+    limit: Annotated[Integer, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE
     offset: Annotated[Integer, Field(ge=0)] = 0
     order_by: str = "id"
     pk: Integer | None = None
@@ -91,9 +118,13 @@ class ListQuery(Query):
         return self.model_dump(exclude_unset=True, exclude={"order_by", "include_related"})
 
 
+Order = Literal["id", "-id", "name", "-name", "created_at", "-created_at", "updated_at", "-updated_at"]
+
+
 class ProjectQuery(ListQuery):
     """The query parameters of the list of projects."""
 
+    order_by: Order = "id"
     name__icontains: str | None = None
     pk__gt: Integer | None = None
     pk__in: Integers | None = None
@@ -102,6 +133,7 @@ class ProjectQuery(ListQuery):
 class EnvironmentQuery(ListQuery):
     """The query parameters of the list of environments."""
 
+    order_by: Order | Literal["project_id", "-project_id"] = "id"
     dbt_version: str | None = None
     dbt_version__in: Texts | None = None
     project_id: Integer | None = None
@@ -111,6 +143,7 @@ class EnvironmentQuery(ListQuery):
 class JobQuery(ListQuery):
     """The query parameters of the list of jobs."""
 
+    order_by: Order | Literal["project_id", "-project_id", "environment_id", "-environment_id"] = "id"
     dbt_version__in: Texts | None = None
     environment_id: Integer | None = None
     is_fusion_ready: Boolean | None = None
@@ -161,7 +194,7 @@ class RunQuery(ListQuery):
                 values += value
             elif operator == "range":
                 conditions.append(f"{column} BETWEEN ? AND ?")
-                values += value
+                values += map(_micros, value)
             else:
                 conditions.append(f"{column} {'>' if operator == 'gt' else '='} ?")
                 values.append(value)
@@ -177,30 +210,15 @@ class RunQuery(ListQuery):
 
 
 class ArtifactQuery(Query):
-    """The query parameters of an artifact."""
+    """The query parameters of a run's artifacts."""
 
-    step: Annotated[int, Field(ge=1)] | None = None
+    step: Annotated[Integer, Field(ge=1)] | None = None
 
 
-class TriggerBody(BaseModel):
-    """The body of a trigger: https://docs.getdbt.com/dbt-cloud/api-v2#/operations/Trigger%20Job%20Run."""
+class NoBody(BaseModel):
+    """The body of what needs none: empty, or an empty object."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-
-    cause: Annotated[str, Field(min_length=1, max_length=255)]
-    git_sha: str | None = None
-    git_branch: str | None = None
-    azure_pull_request_id: int | None = None
-    github_pull_request_id: int | None = None
-    gitlab_merge_request_id: int | None = None
-    non_native_pull_request_id: int | None = None
-    schema_override: str | None = None
-    dbt_version_override: str | None = None
-    threads_override: Annotated[int, Field(ge=1)] | None = None
-    target_name_override: str | None = None
-    generate_docs_override: bool | None = None
-    timeout_seconds_override: Annotated[int, Field(ge=0)] | None = None
-    steps_override: list[str] | None = None
 
     @classmethod
     def from_json(cls, body: bytes) -> Self:
@@ -214,6 +232,30 @@ class TriggerBody(BaseModel):
         except ValueError:
             raise InvalidRequestError("The body is not JSON.") from None
         return _checked(cls, content)
+
+
+Text = Annotated[str, Field(min_length=1)]
+# What dbt Cloud keeps in 32 bits and dbt makes use of.
+Count = Annotated[int, BeforeValidator(_whole), Field(lt=2**31)]
+
+
+class TriggerBody(NoBody):
+    """The body of a trigger: https://docs.getdbt.com/dbt-cloud/api-v2#/operations/Trigger%20Job%20Run."""
+
+    cause: Annotated[str, Field(min_length=1, max_length=255)]
+    git_sha: Text | None = None
+    git_branch: Text | None = None
+    azure_pull_request_id: StrictInteger | None = None
+    github_pull_request_id: StrictInteger | None = None
+    gitlab_merge_request_id: StrictInteger | None = None
+    non_native_pull_request_id: StrictInteger | None = None
+    schema_override: Text | None = None
+    dbt_version_override: Text | None = None
+    threads_override: Annotated[Count, Field(ge=1)] | None = None
+    target_name_override: Text | None = None
+    generate_docs_override: bool | None = None
+    timeout_seconds_override: Annotated[Count, Field(ge=0)] | None = None
+    steps_override: list[Text] | None = None
 
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)

@@ -1,8 +1,9 @@
-"""An emulator a test, spoken to over HTTP."""
+"""An emulator a test, spoken to over HTTP; its answers are checked against the vendor's spec."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloud_spec
 import pytest
 import requests
 
@@ -18,7 +19,9 @@ class Api:
         self.session.headers["Authorization"] = f"{scheme} {emu.token}"
 
     def ask(self, method: str, path: str, **options: object) -> requests.Response:
-        return self.session.request(method, self.base + path, allow_redirects=False, timeout=30, **options)
+        answer = self.session.request(method, self.base + path, allow_redirects=False, timeout=30, **options)
+        cloud_spec.check(answer)
+        return answer
 
     def get(self, path: str, **params: object) -> requests.Response:
         return self.ask("GET", path, params=params)
@@ -35,6 +38,12 @@ class Api:
         response = self.post(f"/jobs/{job_id}/run/", cause=cause, **fields)
         assert response.status_code == 200, response.text
         return response.json()["data"]["id"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the generated requests and the checked answers came to."""
+    for line in cloud_spec.summary():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def test_a_truncated_answer_breaks_off(emu, api, path):
 def test_an_answer_that_is_no_json_has_taken_effect(emu, api):
     """200 and a page of HTML: the run was started all the same."""
     emu.inject("not_json", times=1)
-    answer = api.post("/jobs/1000/run/", cause="x")
+    answer = api.session.post(f"{api.base}/jobs/1000/run/", json={"cause": "x"}, timeout=5)
 
     assert (answer.status_code, answer.text[:6], len(emu.runs())) == (200, "<html>", 1)
 
