@@ -1,6 +1,6 @@
 """Other people's clients of dbt Cloud: their environments, and what their drivers tell.
 
-Each client has a driver (`clients/`), which runs with the Python of an environment of its own (`requirements/`).
+Each client has a driver (`clients/`), which runs with the Python of its own environment (`requirements/`).
 The environments are made with uv, from the index that it is told of by its own settings, and are kept in
 `.ci/work/peers`, or the folder that PEERS_FOLDER names, for as long as the pins and the Python are the same.
 """
@@ -27,6 +27,7 @@ CLIENTS = sorted(path.stem for path in (HERE / "requirements").glob("*.txt"))
 FOLDER = Path(os.environ.get("PEERS_FOLDER") or HERE.parents[1] / ".ci" / "work" / "peers")
 INSTALL_SECONDS = 300
 DRIVE_SECONDS = 240
+TABLE = pytest.StashKey[str]()
 
 # Nothing may leave this machine, and nothing of the caller's may reach the clients.
 QUIET = {
@@ -111,7 +112,7 @@ def call_uv(*words: object) -> None:
 
 
 def drive(client: str, emu: Emulator, home: Path) -> Told:
-    """Install a client and let its driver make the calls; its environment variables are these and no others."""
+    """Install a client and let its driver make the calls, with these environment variables alone."""
     told = Told()
     began = time.monotonic()
     try:
@@ -135,7 +136,13 @@ def drive(client: str, emu: Emulator, home: Path) -> Told:
     command = [str(python), str(HERE / "clients" / f"{client}.py")]
     try:
         done = subprocess.run(
-            command, env=settings, cwd=home, capture_output=True, text=True, timeout=DRIVE_SECONDS, check=False
+            command,
+            env=settings,
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=DRIVE_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         told.log = f"no end after {error.timeout} seconds\n{(error.stderr or b'').decode()}"
@@ -149,7 +156,7 @@ def drive(client: str, emu: Emulator, home: Path) -> Told:
 
 
 def facts(client: str, emu: Emulator) -> dict[str, Any]:
-    """Return what a driver has to know: each client has a project of its own, so that lists hold its runs only."""
+    """Return what a driver has to know; a project of its own, so that lists hold its own runs only."""
     number = CLIENTS.index(client) + 1
     return {
         "host": emu.url.removeprefix("https://"),
@@ -166,13 +173,15 @@ def facts(client: str, emu: Emulator) -> dict[str, Any]:
 
 
 def config() -> dict[str, Any]:
-    """Return the account: for each client a project with a job that ends well, one that fails, one that goes on."""
+    """Return the account: for each client a project, with jobs that end well, that fail, that go on."""
     scripts = {
         "good": {"seconds": 2, "artifacts": {"run_results.json": json.dumps(RUN_RESULTS)}},
         "bad": {"seconds": 2, "outcome": "error"},
         "slow": {"seconds": 600},
     }
-    served: dict[str, Any] = {"account": {"id": 12345, "token": "a-dummy-token"}}
+    # None of these clients waits for artifacts that come later than the end of their run.
+    lag = {"artifacts": 0, "logs": 0}
+    served: dict[str, Any] = {"account": {"id": 12345, "token": "a-dummy-token"}, "lag": lag}
     served |= {"projects": [], "environments": [], "jobs": []}
     for number, client in enumerate(CLIENTS, start=1):
         place = {"name": f"of {client}", "project": client}
@@ -209,9 +218,16 @@ def told(
             if client in wanted
         }
         yield lambda client: running[client].result()
-    table = homes / "conformance.md"
-    table.write_text(markdown({client: one.result() for client, one in running.items()}), encoding="utf-8")
-    print(f"\n{table.read_text(encoding='utf-8')}\n{table}")
+    table = markdown({client: one.result() for client, one in running.items()})
+    (homes / "conformance.md").write_text(table, encoding="utf-8")
+    request.config.stash[TABLE] = table
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the table, whether tests failed or not."""
+    if TABLE in config.stash:
+        terminalreporter.section("other clients")
+        terminalreporter.write(config.stash[TABLE])
 
 
 def markdown(results: dict[str, Told]) -> str:
@@ -219,7 +235,7 @@ def markdown(results: dict[str, Told]) -> str:
     rows = list(dict.fromkeys(call for one in results.values() for call in one.calls))
     lines = [f"| call | {' | '.join(results)} |", f"|---|{'---|' * len(results)}"]
     for call in rows:
-        lines.append(f"| {call} | {' | '.join(one.calls.get(call, '–') for one in results.values())} |")
+        lines.append(f"| {call} | {' | '.join(one.calls.get(call, '-') for one in results.values())} |")
     lines.append("")
     for client, one in results.items():
         versions = ", ".join(f"{name} {version}" for name, version in one.versions.items())

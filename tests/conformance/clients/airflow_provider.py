@@ -1,7 +1,7 @@
 """The official provider's hook, operator, trigger and sensor, without a scheduler.
 
-Deferred tasks go through what Airflow does with them: the trigger is stored, built again and run to its event,
-and a new instance of the operator resumes.
+Deferred tasks go through what Airflow does with them: the trigger is stored, built again and run to its
+event, and a new instance of the operator resumes.
 """
 
 import asyncio
@@ -28,14 +28,15 @@ from airflow.providers.dbt.cloud.operators.dbt import (  # noqa: E402
     DbtCloudRunJobOperator,
 )
 from airflow.providers.dbt.cloud.sensors.dbt import DbtCloudJobRunSensor  # noqa: E402
-from airflow.sdk.exceptions import TaskDeferred  # noqa: E402
-from requests import HTTPError  # noqa: E402
+from airflow.sdk.exceptions import AirflowException, TaskDeferred  # noqa: E402
 
 
 def context() -> Any:
     """Return what these tasks use of their context."""
     pushed: dict[str, Any] = {}
-    instance = SimpleNamespace(try_number=1, xcoms=pushed, xcom_push=lambda key, value: pushed.update({key: value}))
+    instance = SimpleNamespace(
+        try_number=1, xcoms=pushed, xcom_push=lambda key, value: pushed.update({key: value})
+    )
     return {"ti": instance}
 
 
@@ -108,9 +109,9 @@ def drive_hook() -> None:
         same(hook.test_connection()[0], True)
         same(hook.get_account().json()["data"]["id"], cloud.account)
     with cell("error: unknown run"):
-        fails(lambda: hook.get_job_run(UNKNOWN_RUN), HTTPError, "404")
+        fails(lambda: hook.get_job_run(UNKNOWN_RUN), AirflowException, "404:Not Found")
     with cell("error: wrong token"):
-        fails(lambda: DbtCloudHook("wrong").get_account(), HTTPError, "401")
+        fails(lambda: DbtCloudHook("wrong").get_account(), AirflowException, "401:Unauthorized")
 
 
 def drive_tasks() -> None:
@@ -134,7 +135,9 @@ def drive_tasks() -> None:
         )
         same(named.execute(context()) > run_id, True)
     with cell("sensor"):
-        DbtCloudJobRunSensor(task_id="wait", run_id=run_id, poke_interval=1, timeout=30).execute(context())
+        waited = task(cloud.good, wait_for_termination=False).execute(context())
+        DbtCloudJobRunSensor(task_id="wait", run_id=waited, poke_interval=1, timeout=30).execute(context())
+        same(DbtCloudHook().get_job_run_status(waited), 10)
     with cell("sensor, deferrable"):
         waited = task(cloud.good, wait_for_termination=False).execute(context())
         sensor = lambda: DbtCloudJobRunSensor(  # noqa: E731

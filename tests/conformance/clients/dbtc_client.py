@@ -9,8 +9,12 @@ CAUSE = {"cause": "Conformance"}
 
 
 def connect(token: str) -> Any:
-    """Return the part of dbtc that speaks to the administrative API."""
-    return dbtCloudClient(api_key=token, host=cloud.host).cloud
+    """Return the part of dbtc that speaks to the administrative API.
+
+    With an `api_key` alone it sends ``Bearer None``: its three parts share one session, which the last one
+    sets up.
+    """
+    return dbtCloudClient(service_token=token, host=cloud.host).cloud
 
 
 def drive() -> None:

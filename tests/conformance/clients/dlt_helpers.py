@@ -15,18 +15,21 @@ def drive() -> None:
     account = f"accounts/{cloud.account}"
     # The functions take no address: what they make a client of speaks to the public dbt Cloud only.
     DBTCloudClientV2.__init__.__defaults__ = (None, API)
-    credentials = DBTCloudConfiguration(api_token=cloud.token, account_id=str(cloud.account))
+
+    def credentials() -> DBTCloudConfiguration:
+        # Made for each call: they keep the ids of the first one, which later calls then cannot change.
+        return DBTCloudConfiguration(api_token=cloud.token, account_id=str(cloud.account))
 
     with cell("trigger"):
         run_id = client.trigger_job_run(cloud.good, data={"cause": "Conformance"})
         same(client.get_run_status(run_id)["job_definition_id"], cloud.good)
     with cell("wait for the end", "with the client's address replaced"):
-        status = get_dbt_cloud_run_status(credentials, run_id=run_id, wait_seconds=0.2)
+        status = get_dbt_cloud_run_status(credentials(), run_id=run_id, wait_seconds=0.2)
         same((status["in_progress"], status["is_success"]), (False, True))
     with cell("trigger and wait", "with the client's address replaced"):
-        same(run_dbt_cloud_job(credentials, job_id=cloud.good, wait_seconds=0.2)["is_success"], True)
+        same(run_dbt_cloud_job(credentials(), job_id=cloud.good, wait_seconds=0.2)["is_success"], True)
     with cell("a failed run", "with the client's address replaced"):
-        same(run_dbt_cloud_job(credentials, job_id=cloud.bad, wait_seconds=0.2)["is_error"], True)
+        same(run_dbt_cloud_job(credentials(), job_id=cloud.bad, wait_seconds=0.2)["is_error"], True)
     with cell("list runs, filtered", "by `get_endpoint`"):
         listed = client.get_endpoint(f"{account}/runs?job_definition_id={cloud.bad}&status__in=[20]&limit=5")
         same({one["job_definition_id"] for one in listed["data"]}, {cloud.bad})

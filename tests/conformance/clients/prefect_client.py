@@ -4,7 +4,11 @@ import asyncio
 from typing import Any
 
 from prefect_dbt.cloud import DbtCloudCredentials, DbtCloudJob
-from prefect_dbt.cloud.exceptions import DbtCloudGetRunFailed, DbtCloudJobRunFailed, DbtCloudJobRunTriggerFailed
+from prefect_dbt.cloud.exceptions import (
+    DbtCloudGetRunFailed,
+    DbtCloudJobRunFailed,
+    DbtCloudJobRunTriggerFailed,
+)
 from prefect_dbt.cloud.jobs import DbtCloudJobRun
 from report import UNKNOWN_RUN, WRONG_TOKEN, cell, cloud, fails, run, same
 
