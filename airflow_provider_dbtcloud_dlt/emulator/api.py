@@ -117,7 +117,8 @@ def get_account(request: Request, engine: EngineOf) -> Response:
 @router.get("/{account_id:int}/projects/")
 def list_projects(request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """List the projects."""
-    return _select(_projects(engine, token), queries.parse(queries.ProjectQuery, request.query_params))
+    query = queries.parse(queries.ProjectQuery, request.query_params, request.path_params["account_id"])
+    return _select(_projects(engine, token), query)
 
 
 @router.get("/{account_id:int}/projects/{project_id:int}/")
@@ -130,7 +131,7 @@ def get_project(project_id: int, request: Request, engine: EngineOf, token: Toke
 @router.get("/{account_id:int}/environments/")
 def list_environments(request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """List the environments."""
-    query = queries.parse(queries.EnvironmentQuery, request.query_params)
+    query = queries.parse(queries.EnvironmentQuery, request.query_params, request.path_params["account_id"])
     return _select(_environments(engine, token), query)
 
 
@@ -144,7 +145,7 @@ def get_environment(environment_id: int, request: Request, engine: EngineOf, tok
 @router.get("/{account_id:int}/jobs/")
 def list_jobs(request: Request, engine: EngineOf, token: TokenOf, base_url: BaseUrl) -> Response:
     """List the jobs."""
-    query = queries.parse(queries.JobQuery, request.query_params)
+    query = queries.parse(queries.JobQuery, request.query_params, request.path_params["account_id"])
     include = queries.related(query)
     seen = [one for one in engine.config.jobs if token.sees(one.environment.project.id)]
     return _select([payloads.job(one, engine, base_url, include) for one in seen], query)
@@ -202,7 +203,7 @@ def rerun_job(job: JobOf, engine: EngineOf, base_url: BaseUrl) -> Response:
 @router.get("/{account_id:int}/runs/")
 def list_runs(request: Request, engine: EngineOf, token: TokenOf, base_url: BaseUrl) -> Response:
     """List runs."""
-    query = queries.parse(queries.RunQuery, request.query_params)
+    query = queries.parse(queries.RunQuery, request.query_params, request.path_params["account_id"])
     include = queries.related(query) & {"trigger", "job", "audit"}
     runs, total = engine.runs(query.selection(token.projects))
     return _page([payloads.run(one, engine, base_url, include) for one in runs], query, total)

@@ -110,6 +110,8 @@ class ListQuery(Query):
     limit: Annotated[Integer, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE
     offset: Annotated[Integer, Field(ge=0)] = 0
     order_by: str = "id"
+    # Of the path, told among the filters; dagster's client repeats it in the query.
+    account_id: Integer | None = None
     pk: Integer | None = None
     state: State = "all"
 
@@ -184,7 +186,8 @@ class RunQuery(ListQuery):
         values: list[object] = []
         columns = {"pk": "id", "job_definition_id": "job_id"}
         given = self.model_dump(
-            exclude_none=True, exclude={"include_related", "limit", "offset", "order_by", "state"}
+            exclude_none=True,
+            exclude={"account_id", "include_related", "limit", "offset", "order_by", "state"},
         )
         for name, value in given.items():
             field, _, operator = name.partition("__")
@@ -256,17 +259,21 @@ class TriggerBody(NoBody):
     generate_docs_override: bool | None = None
     timeout_seconds_override: Annotated[Count, Field(ge=0)] | None = None
     steps_override: list[Text] | None = None
+    # dbt-cloud-cli repeats what the path says, and is answered.
+    account_id: Annotated[StrictInteger | None, Field(exclude=True)] = None
+    job_id: Annotated[StrictInteger | None, Field(exclude=True)] = None
 
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
-def parse(model: type[_ModelT], params: QueryParams) -> _ModelT:
+def parse(model: type[_ModelT], params: QueryParams, account_id: int | None = None) -> _ModelT:
     """Check a request's query parameters.
 
     Args:
         model: What the endpoint accepts.
         params: What came.
+        account_id: The account in the path of a list; it counts, whatever the query says.
 
     Returns:
         The values.
@@ -283,6 +290,8 @@ def parse(model: type[_ModelT], params: QueryParams) -> _ModelT:
             raise InvalidRequestError({name: f"{given} is not valid under any of the given schemas"})
         else:
             values[name] = given[0]
+    if account_id is not None:
+        values["account_id"] = str(account_id)
     return _checked(model, values)
 
 

@@ -40,10 +40,31 @@ def test_lists_tell_filters_order_and_totals(idle):
     extra = idle.get("/jobs/", limit=5, project_id=10).json()["extra"]
 
     assert extra == {
-        "filters": {"limit": 5, "offset": 0, "project_id": 10},
+        "filters": {"limit": 5, "offset": 0, "account_id": 1, "project_id": 10},
         "order_by": "id",
         "pagination": {"count": 1, "total_count": 1},
     }
+
+
+@pytest.mark.parametrize("path", ["/projects/", "/environments/", "/jobs/", "/runs/"])
+def test_a_list_may_repeat_the_account(idle, path):
+    """The account in the query is no unknown parameter, and that in the path counts."""
+    body = idle.get(path, account_id=7).json()
+
+    assert body["status"]["code"] == 200
+    assert body["extra"]["filters"]["account_id"] == 1
+    assert (
+        body["extra"]["pagination"]["total_count"]
+        == idle.get(path).json()["extra"]["pagination"]["total_count"]
+    )
+
+
+def test_a_trigger_may_repeat_the_path(api):
+    """Account and job in a trigger's body change nothing, and are no part of the trigger."""
+    response = api.post("/jobs/1000/run/", cause="x", account_id=1, job_id=1000)
+
+    assert response.status_code == 200
+    assert "job_id" not in response.json()["data"]["trigger"]
 
 
 @pytest.mark.parametrize("scheme", ["Token", "Bearer"])
