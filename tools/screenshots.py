@@ -4,7 +4,6 @@ Usage: python tools/screenshots.py FOLDER
 """
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import browser
 from playwright.sync_api import Browser, sync_playwright
 
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, RealClock
@@ -69,18 +69,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="takes the images; made if need be")
     folder: Path = parser.parse_args().folder
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        print("There is no chromium on PATH; on Debian: apt-get install chromium", file=sys.stderr)
+    found = browser.find()
+    if found is None:
+        print(browser.MISSING, file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as work, sync_playwright() as playwright:
-        with playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as browser:
-            shoot_emulator(browser, folder, Path(work))
+        with playwright.chromium.launch(executable_path=found, args=list(browser.OPTIONS)) as running:
+            shoot_emulator(running, folder, Path(work))
     return 0
 
 
-def shoot_emulator(browser: Browser, folder: Path, work: Path) -> None:
+def shoot_emulator(chromium: Browser, folder: Path, work: Path) -> None:
     """Take the list of runs and the run that failed."""
     clock: Any = PastClock(hours=9)
     with emulator(emulator_config(work), state_dir=work / "state", clock=clock) as running:
@@ -90,7 +90,7 @@ def shoot_emulator(browser: Browser, folder: Path, work: Path) -> None:
             ("emulator-run", f"/deploy/1/projects/10/runs/{failed}/"),
         ):
             for suffix, size in SIZES.items():
-                with browser.new_context(viewport=size, color_scheme="light") as context:
+                with chromium.new_context(viewport=size, color_scheme="light") as context:
                     page = context.new_page()
                     page.goto(running.url + path)
                     page.screenshot(path=folder / f"{name}{suffix}.png")

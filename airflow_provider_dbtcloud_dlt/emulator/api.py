@@ -42,6 +42,7 @@ def create_app(engine: Engine, keyring: Keyring, public_url: str | None = None) 
     app.state.keyring = keyring
     app.state.public_url = public_url and public_url.rstrip("/")
     app.include_router(router)
+    app.include_router(v3)
     app.include_router(pages.router)
     app.add_middleware(_Slashes)
     app.add_exception_handler(HTTPException, _http_error)
@@ -131,7 +132,8 @@ def get_project(project_id: int, request: Request, engine: EngineOf, token: Toke
 @router.get("/{account_id:int}/environments/")
 def list_environments(request: Request, engine: EngineOf, token: TokenOf) -> Response:
     """List the environments."""
-    query = queries.parse(queries.EnvironmentQuery, request.query_params, request.path_params["account_id"])
+    model = queries.EnvironmentQuery if _is_v2(request) else queries.EnvironmentQueryV3
+    query = queries.parse(model, request.query_params, request.path_params["account_id"])
     return _select(_environments(engine, token), query)
 
 
@@ -280,6 +282,11 @@ def _started(engine: Engine, base_url: str, start: Callable[[], Any]) -> Respons
     return answer
 
 
+def _is_v2(request: Request) -> bool:
+    path: str = request.scope["path"]
+    return path.startswith("/api/v2/")
+
+
 def _projects(engine: Engine, token: Token) -> list[payloads.Json]:
     seen = [one for one in engine.config.projects if token.sees(one.id)]
     return [payloads.project(one, engine.config.account.id) for one in seen]
@@ -393,8 +400,16 @@ def endpoint_of(method: str, path: str) -> str | None:
     return next((name for name, pattern in _PATHS.get(method, ()) if pattern.match(path)), None)
 
 
+# The official Airflow provider looks projects and environments up in the next version of the API, which shows
+# them alike: https://docs.getdbt.com/dbt-cloud/api-v3.
+v3 = APIRouter(prefix="/api/v3/accounts", dependencies=[Depends(_authorized)])
+v3.get("/{account_id:int}/projects/")(list_projects)
+v3.get("/{account_id:int}/projects/{project_id:int}/")(get_project)
+v3.get("/{account_id:int}/environments/")(list_environments)
+v3.get("/{account_id:int}/environments/{environment_id:int}/")(get_environment)
+
 _PATHS: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-for _route in router.routes:
+for _route in [*router.routes, *v3.routes]:
     if isinstance(_route, APIRoute):
         for _method in _route.methods:
             _PATHS.setdefault(_method, []).append((_route.name, _route.path_regex))

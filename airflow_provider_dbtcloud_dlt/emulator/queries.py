@@ -142,6 +142,12 @@ class EnvironmentQuery(ListQuery):
     project_id__in: Integers | None = None
 
 
+class EnvironmentQueryV3(EnvironmentQuery):
+    """The same in version 3 of the API, which also looks for names."""
+
+    name__icontains: str | None = None
+
+
 class JobQuery(ListQuery):
     """The query parameters of the list of jobs."""
 

@@ -43,8 +43,6 @@ MORE = {
 }
 ADDRESS = "passed, with the client's address replaced"
 UNLIKE = {
-    # It looks names up in the API v3, which the emulator does not speak.
-    ("airflow_provider", "operator, job by its names"): "AirflowException: 404:Not Found",
     ("dlt_helpers", "wait for the end"): ADDRESS,
     ("dlt_helpers", "trigger and wait"): ADDRESS,
     ("dlt_helpers", "a failed run"): ADDRESS,

@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import browser as local_browser
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -16,15 +16,6 @@ from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 
 pytestmark = pytest.mark.browser
 
-OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 BUILD = "Invoke dbt with `dbt build`"
 PHONE = {"width": 360, "height": 740}
 EVIL = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>"
@@ -73,14 +64,13 @@ class Served:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without a window."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = local_browser.find()
     if found is None:
-        reason = "There is no chromium on PATH; on Debian: apt-get install chromium"
         if os.environ.get("EXPECT_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+            pytest.fail(local_browser.MISSING)
+        pytest.skip(local_browser.MISSING)
     with sync_playwright() as playwright:
-        with playwright.chromium.launch(executable_path=found, args=list(OPTIONS)) as running:
+        with playwright.chromium.launch(executable_path=found, args=list(local_browser.OPTIONS)) as running:
             yield running
 
 

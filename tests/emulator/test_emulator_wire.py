@@ -311,6 +311,23 @@ def test_jobs_are_found_by_name(idle):
     assert idle.data("/jobs/", name__icontains="hourly") == []
 
 
+@pytest.mark.parametrize(
+    "path", ["/projects/?name__icontains=ANALYT", "/environments/?name__icontains=prod", "/projects/10/"]
+)
+def test_version_3_knows_projects_and_environments(idle, path):
+    """They look as in version 2: the official provider finds a job by its names there."""
+    address = idle.base.replace("/v2/", "/v3/") + path
+
+    assert idle.session.get(address, timeout=5).json()["data"]
+
+
+def test_version_3_filters_by_name(idle):
+    """What has another name is left out."""
+    address = idle.base.replace("/v2/", "/v3/") + "/environments/?name__icontains=staging"
+
+    assert idle.session.get(address, timeout=5).json()["data"] == []
+
+
 def test_it_starts_in_under_a_second():
     """A test can afford an emulator of its own."""
     begin = time.monotonic()
