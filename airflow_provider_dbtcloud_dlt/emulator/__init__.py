@@ -12,7 +12,7 @@ shared with the client would go unseen. State lives apart from HTTP:
     queries   what the API accepts                payloads  records → what the API shows
     answers   the form of all answers             api       the API's endpoints
     admin     faults, time, tokens over HTTP      wire      where faults strike
-    pages     what people see (with filters, views, results)
+    pages/    what people see
     service   all of it put together              tls       certificates
     server    the socket                          testing   the emulator inside a test
 

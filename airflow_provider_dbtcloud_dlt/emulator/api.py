@@ -15,12 +15,13 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from airflow_provider_dbtcloud_dlt.emulator import answers, pages, payloads, queries
+from airflow_provider_dbtcloud_dlt.emulator import answers, payloads, queries
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring, Token
 from airflow_provider_dbtcloud_dlt.emulator.answers import envelope
 from airflow_provider_dbtcloud_dlt.emulator.config import Job
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, step_key
 
 # An artifact's path is the only one without a slash at its end.

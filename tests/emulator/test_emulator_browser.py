@@ -11,7 +11,7 @@ import browser as local_browser
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from airflow_provider_dbtcloud_dlt.emulator import pages
+from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 
 pytestmark = pytest.mark.browser

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_dbtcloud_dlt.emulator.filters import Filter
+from airflow_provider_dbtcloud_dlt.emulator.pages.filters import Filter
 from airflow_provider_dbtcloud_dlt.emulator.store import Status
 
 

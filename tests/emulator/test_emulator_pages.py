@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from airflow_provider_dbtcloud_dlt.emulator import filters, views
+from airflow_provider_dbtcloud_dlt.emulator.pages import filters, views
 
 BUILD = "Invoke dbt with `dbt build`"
 

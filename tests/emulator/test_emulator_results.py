@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from airflow_provider_dbtcloud_dlt.emulator import results
+from airflow_provider_dbtcloud_dlt.emulator.pages import results
 
 
 def parse(*nodes):

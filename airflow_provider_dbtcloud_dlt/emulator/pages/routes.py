@@ -11,10 +11,11 @@ import jinja2
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from airflow_provider_dbtcloud_dlt.emulator import filters, payloads, views
+from airflow_provider_dbtcloud_dlt.emulator import payloads
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
-from airflow_provider_dbtcloud_dlt.emulator.filters import Filter
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.pages import filters, views
+from airflow_provider_dbtcloud_dlt.emulator.pages.filters import Filter
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, Status
 
 RELOAD_SECONDS = 5
@@ -29,7 +30,7 @@ router = APIRouter()
 _templates = jinja2.Environment(
     loader=jinja2.FunctionLoader(
         lambda name: (
-            importlib.resources.files("airflow_provider_dbtcloud_dlt.emulator") / "templates" / name
+            importlib.resources.files("airflow_provider_dbtcloud_dlt.emulator.pages") / "templates" / name
         ).read_text("utf-8")
     ),
     autoescape=True,

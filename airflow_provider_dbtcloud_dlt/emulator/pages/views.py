@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from airflow_provider_dbtcloud_dlt.emulator import dbt, payloads, results
+from airflow_provider_dbtcloud_dlt.emulator import dbt, payloads
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
+from airflow_provider_dbtcloud_dlt.emulator.pages import results
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, StepRecord
 
 RESULTS_FILE = "run_results.json"
