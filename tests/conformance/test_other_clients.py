@@ -59,7 +59,7 @@ def works(told: Callable[[str], Any], client: str) -> Any:
     """Return what a client's driver told, unless its packages cannot be had here."""
     result = told(client)
     if result.missing and not os.environ.get("EXPECT_PEERS"):
-        pytest.skip(f"the client cannot be installed: {result.missing}")
+        pytest.skip(f"the client cannot be installed: {result.missing.splitlines()[0]}")
     assert not result.missing, result.missing
     return result
 
