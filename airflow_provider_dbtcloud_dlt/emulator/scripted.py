@@ -21,6 +21,10 @@ STATUS: dict[Outcome, Status] = {
 }
 
 
+# An empty log of a step that has ended looks, to some clients, as if it was still to come.
+NOTHING_TO_PREPARE = "This run only pretends: there is nothing to prepare.\n"
+
+
 @dataclass(frozen=True)
 class Script:
     """How a run pretends.
@@ -82,7 +86,7 @@ def steps(run: Run, script: Script, plan: list[Step], now: int) -> list[StepReco
     records = []
     halted = False
     for index, (name, outcome, logs) in enumerate(
-        [*((p.name, "success", "") for p in prepared), *told], start=1
+        [*((one.name, "success", NOTHING_TO_PREPARE) for one in prepared), *told], start=1
     ):
         place = max(index - len(prepared) - 1, 0)
         begins = ends = None
