@@ -33,7 +33,7 @@ class Served:
     def __init__(self, folder: Path) -> None:
         (folder / "emulator.yaml").write_text(CONFIG)
         port = folder / "port"
-        command = [sys.executable, "-m", "airflow_provider_dbtcloud_dlt.emulator", "--port", "0"]
+        command = [sys.executable, "-m", "airflow_provider_dbtcloud_dlt.emulator", "--port", "0", "--quiet"]
         options = ["--config", folder / "emulator.yaml", "--state", folder / "state", "--port-file", port]
         self.process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
         while not port.exists():

@@ -10,7 +10,7 @@ shared with the client would go unseen. State lives apart from HTTP:
     engine    queue, slots, cancel, retry: all that happens to a run
     access    tokens, and what they may do        faults    what goes wrong, and when
     queries   what the API accepts                payloads  records → what the API shows
-    answers   the form of all answers             api       the API's endpoints
+    answers   the form of all answers             api/      the API's endpoints
     admin     faults, time, tokens over HTTP      wire      where faults strike
     pages/    what people see
     service   all of it put together              tls       certificates

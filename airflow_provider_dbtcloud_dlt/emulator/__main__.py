@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from airflow_provider_dbtcloud_dlt.emulator import admin, payloads, project, tls
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
-from airflow_provider_dbtcloud_dlt.emulator.api import ENDPOINTS
+from airflow_provider_dbtcloud_dlt.emulator.api.app import ENDPOINTS
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault
 from airflow_provider_dbtcloud_dlt.emulator.history import History
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="where browsers reach the emulator, for links to runs (default: whatever the client used)",
     )
+    parser.add_argument("--quiet", action="store_true", help="print no line for each run that ends")
     parser.add_argument(
         "--lag",
         type=_seconds,
@@ -178,13 +179,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         color, status = COLORS[run.status], payloads.status_name(run.status).lower()
         page = f"{address}/deploy/{config.account.id}/projects/{run.project_id}/runs/{run.id}/"
         message = f"  {escape(run.status_message)}" if run.status_message else ""
-        if (failure := history.failure(run)) is not None:
+        if run.status is Status.ERROR and (failure := history.failure(run)) is not None:
             message += f"  at step {failure[0].index}, {escape(failure[0].name)}"
         job = escape(names.get(run.job_id, str(run.job_id)))
         console.print(f"run {run.id}  {job}  [{color}]{status}[/]  {took}  {page}{message}")
 
     try:
-        service = Service(config, options.state, public_url=options.public_url, on_finished=tell)
+        service = Service(
+            config, options.state, public_url=options.public_url, on_finished=None if options.quiet else tell
+        )
     except (configuration.ConfigError, StoreInUseError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2

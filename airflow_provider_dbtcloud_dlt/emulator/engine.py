@@ -74,6 +74,8 @@ class Engine:
         # In the order in which they came; what is neither queued nor active has ended.
         self._queue: dict[int, Run] = {}
         self._active: dict[int, Run] = {}
+        # Those of the active ones that take up a run slot and keep other runs of their job waiting.
+        self._counted: dict[int, Run] = {}
         self._due: list[tuple[int, int]] = []
         self._workers: dict[int, tuple[dbt.Execution, threading.Thread]] = {}
         self._closing = threading.Event()
@@ -120,7 +122,7 @@ class Engine:
         with self._lock:
             if run.id not in self._queue or run.is_concurrent:
                 return []
-            counted = [one for one in self._active.values() if not one.is_concurrent]
+            counted = self._counted.values()
             waiting = [one for one in self._queue.values() if one.id < run.id]
             same = [one.id for one in [*counted, *waiting] if one.job_id == run.job_id]
             return same or [one.id for one in counted]
@@ -265,7 +267,7 @@ class Engine:
                 self._queue[run.id] = run
             elif run.script is not None:
                 # It only ever existed as times in the record: nothing was lost.
-                self._active[run.id] = run
+                self._activate(run)
                 heapq.heappush(self._due, (self._next_change(run), run.id))
             else:
                 self._interrupt(run)
@@ -319,10 +321,7 @@ class Engine:
             return run
 
     def _start_queued(self, at: int) -> None:
-        counted = (
-            [one.job_id for one in self._active.values() if not one.is_concurrent] if self._queue else []
-        )
-        busy, used = set(counted), len(counted)
+        busy, used = {one.job_id for one in self._counted.values()}, len(self._counted)
         for run in list(self._queue.values()):
             if not run.is_concurrent:
                 waits = run.job_id in busy or used >= self.config.account.run_slots
@@ -331,13 +330,18 @@ class Engine:
                     continue
                 used += 1
             del self._queue[run.id]
-            self._active[run.id] = run
+            self._activate(run)
             run.status, run.dequeued_at = Status.STARTING, max(at, run.created_at)
             self._save(run, at)
             if run.script is not None:
                 heapq.heappush(self._due, (self._next_change(run), run.id))
             else:
                 self._execute(run)
+
+    def _activate(self, run: Run) -> None:
+        self._active[run.id] = run
+        if not run.is_concurrent:
+            self._counted[run.id] = run
 
     def _next_change(self, run: Run) -> int:
         script = Script.of(run.script or {})
@@ -436,6 +440,7 @@ class Engine:
         run.status, run.status_message, run.finished_at = result.status, result.message, at
         self._queue.pop(run.id, None)
         self._active.pop(run.id, None)
+        self._counted.pop(run.id, None)
         self._workers.pop(run.id, None)
         run.artifacts_saved = bool(self.history.artifacts(run))
         if run.script is not None and run.status is Status.SUCCESS:

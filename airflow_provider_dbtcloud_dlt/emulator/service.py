@@ -6,8 +6,9 @@ from pathlib import Path
 
 from starlette.types import Scope
 
-from airflow_provider_dbtcloud_dlt.emulator import admin, api
+from airflow_provider_dbtcloud_dlt.emulator import admin
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
+from airflow_provider_dbtcloud_dlt.emulator.api import app as api
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock
 from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine

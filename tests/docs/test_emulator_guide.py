@@ -12,7 +12,8 @@ import pytest
 import yaml
 from processes import isolated_environment
 
-from airflow_provider_dbtcloud_dlt.emulator import admin, api, config, faults, scripted, testing
+from airflow_provider_dbtcloud_dlt.emulator import admin, config, faults, scripted, testing
+from airflow_provider_dbtcloud_dlt.emulator.api import app as api
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")

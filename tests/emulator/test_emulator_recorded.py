@@ -7,7 +7,7 @@ from pathlib import Path
 import cloud_spec
 import pytest
 
-from airflow_provider_dbtcloud_dlt.emulator.api import router
+from airflow_provider_dbtcloud_dlt.emulator.api import catalog, runs
 
 RECORDED = Path(__file__).parents[1] / "client" / "payloads" / "trigger-job-run.json"
 
@@ -52,7 +52,11 @@ def test_no_endpoint_has_vanished():
     def plain(path):
         return re.sub(r"{[^}]*}", "{}", path)
 
-    served = {f"{method} {plain(route.path)}" for route in router.routes for method in route.methods}
+    served = {
+        f"{method} {plain(route.path)}"
+        for route in [*catalog.router.routes, *runs.router.routes]
+        for method in route.methods
+    }
 
     assert served == {plain(name) for name in cloud_spec.SERVED}
 

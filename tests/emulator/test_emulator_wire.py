@@ -312,7 +312,13 @@ def test_jobs_are_found_by_name(idle):
 
 
 @pytest.mark.parametrize(
-    "path", ["/projects/?name__icontains=ANALYT", "/environments/?name__icontains=prod", "/projects/10/"]
+    "path",
+    [
+        "/projects/?name__icontains=ANALYT",
+        "/projects/10/",
+        "/projects/10/environments/?name__icontains=prod",
+        "/projects/10/environments/100/",
+    ],
 )
 def test_version_3_knows_projects_and_environments(idle, path):
     """They look as in version 2: the official provider finds a job by its names there."""
@@ -321,9 +327,10 @@ def test_version_3_knows_projects_and_environments(idle, path):
     assert idle.session.get(address, timeout=5).json()["data"]
 
 
-def test_version_3_filters_by_name(idle):
-    """What has another name is left out."""
-    address = idle.base.replace("/v2/", "/v3/") + "/environments/?name__icontains=staging"
+@pytest.mark.parametrize("path", ["10/environments/?name__icontains=staging", "11/environments/"])
+def test_version_3_filters_by_name_and_project(idle, path):
+    """What has another name, or is in another project, is left out."""
+    address = idle.base.replace("/v2/", "/v3/") + "/projects/" + path
 
     assert idle.session.get(address, timeout=5).json()["data"] == []
 

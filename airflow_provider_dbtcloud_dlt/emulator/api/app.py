@@ -1,0 +1,103 @@
+"""The web application: all endpoints and pages, and what is said where there is none."""
+
+import re
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from airflow_provider_dbtcloud_dlt.emulator import answers, queries
+from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
+from airflow_provider_dbtcloud_dlt.emulator.api import catalog, runs
+from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
+from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
+
+# An artifact's path is the only one without a slash at its end.
+_ARTIFACT = re.compile(r"/api/v2/accounts/\d+/(runs|jobs)/\d+/artifacts/.+", re.DOTALL)
+# Longer numbers than Python converts: no id.
+_ENDLESS = re.compile(r"[0-9]{4300}")
+
+
+def create_app(engine: Engine, keyring: Keyring, public_url: str | None = None) -> FastAPI:
+    """Build the web application.
+
+    Args:
+        engine: What it serves.
+        keyring: Whom it serves.
+        public_url: Where browsers reach it, for the `href` of runs; what the request was sent to if left out.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.engine = engine
+    app.state.keyring = keyring
+    app.state.public_url = public_url and public_url.rstrip("/")
+    for router in (*_ROUTERS, pages.router):
+        app.include_router(router)
+    app.add_middleware(_Slashes)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(NotFoundError, _not_found)
+    app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(queries.InvalidRequestError, _invalid)
+    return app
+
+
+class _Slashes:
+    """Answers a path without its last slash with 308; one with a doubled slash is unknown."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        answer: ASGIApp = self._app
+        if _ENDLESS.search(path) or (path.startswith("/api/") and "//" in path):
+            answer = answers.failed(404)
+        elif path.startswith("/api/") and not path.endswith("/") and not _ARTIFACT.fullmatch(path):
+            query = scope["query_string"].decode("latin-1")
+            location = f"{quote(path)}/" + (f"?{query}" if query else "")
+            answer = Response(status_code=308, headers={"Location": location})
+        await answer(scope, receive, send)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    code, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "Error")
+    path = request.scope["path"]
+    if path.startswith("/emulator/"):
+        return JSONResponse({"detail": detail}, code)
+    if code == 405:
+        allowed = sorted(method for method in _PATHS if endpoint_of(method, path) is not None)
+        return answers.failed(code, {"Allow": ", ".join(allowed)}, request.method)
+    if code == 404 and not request.url.path.startswith("/api/"):
+        return pages.not_found()
+    return answers.failed(code)
+
+
+def _not_found(request: Request, error: Exception) -> Response:
+    return _http_error(request, HTTPException(404))
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    field = error.field if isinstance(error, RefusedError) else "detail"
+    return answers.invalid({field: str(error)})
+
+
+def _invalid(_: Request, error: Exception) -> Response:
+    return answers.invalid(error.data if isinstance(error, queries.InvalidRequestError) else str(error))
+
+
+def endpoint_of(method: str, path: str) -> str | None:
+    """Return the name of the endpoint that serves a request, such as ``get_run``; None if none does."""
+    return next((name for name, pattern in _PATHS.get(method, ()) if pattern.match(path)), None)
+
+
+_ROUTERS = (catalog.router, catalog.v3, runs.router)
+_PATHS: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+for _router in _ROUTERS:
+    for _route in _router.routes:
+        if isinstance(_route, APIRoute):
+            for _method in _route.methods:
+                _PATHS.setdefault(_method, []).append((_route.name, _route.path_regex))
+ENDPOINTS = frozenset(name for paths in _PATHS.values() for name, _ in paths)
