@@ -77,7 +77,7 @@ def test_every_endpoint_is_told_of():
 
 def test_every_request_to_the_emulator_is_told_of():
     """In the guide and in the module's own words."""
-    told = {re.sub(r"\{\w+\}", "ID", request) for request in code_in_rows("Request")}
+    told = {re.sub(r"\{\w+\}", "ID", request) for request in code_in_rows("Request |")}
     known = {
         f"{method} {re.sub(r'{[^}]+}', 'ID', route.path)}"
         for route in admin._router.routes
