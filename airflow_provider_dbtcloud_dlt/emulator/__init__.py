@@ -4,9 +4,11 @@ It is written from the vendor's spec and recorded answers and imports nothing el
 shared with the client would go unseen. State lives apart from HTTP:
 
     config    what the YAML file says             clock     real time, or time that a test moves
-    store     runs and steps in SQLite            scripted  runs that only pretend
+    store     runs, steps, webhooks in SQLite     scripted  runs that only pretend
     commands  which dbt commands, in which steps  checkout  the project's files, or a commit of them
     dbt       a run's steps with real dbt-core    history   steps, logs, artifacts of runs
+    webhooks  who is told of what, and when       outbox    what is sent, and tried again
+    outbound  HTTP to receivers of webhooks
     engine    queue, slots, cancel, retry: all that happens to a run
     access    tokens, and what they may do        faults    what goes wrong, and when
     queries   what the API accepts                payloads  records → what the API shows

@@ -18,6 +18,8 @@ Only names, a project's folder and a job's steps are needed; ids are given in or
     lag: {artifacts: 2, logs: 2}       # seconds after a run's end until its artifacts and last log are there
     faults: [{kind: status, status: 502, probability: 0.02}]    # from the start; see the documentation
     seed: 1                                                     # the same faults again at each start
+    webhooks: {hosts: [receiver.internal],     # where they may lead, beside this machine
+      pauses: [0.5, 1, 2, 4, 8], timeout: 10}  # seconds before each retry, and for an answer
 
 Folders are relative to the YAML file. A job names its environment, an environment its project, by name or id;
 both may be left out while there is only one. `target`, `schema` and `threads` default to the profile's.
@@ -29,7 +31,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -111,6 +113,23 @@ class Lag:
 
 
 @dataclass(frozen=True)
+class Webhooks:
+    """How webhooks are delivered.
+
+    Attributes:
+        hosts: The hosts that they may lead to, beside this machine.
+        pauses: How many seconds pass before each retry; there are as many retries.
+        timeout: How many seconds a receiver has.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    hosts: tuple[str, ...] = ()
+    pauses: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+    timeout: Annotated[float, Field(gt=0)] = 10.0
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that is served.
 
@@ -130,6 +149,7 @@ class Config:
     lag: Lag = Lag()
     faults: tuple[Fault, ...] = ()
     seed: int | None = None
+    webhooks: Webhooks = Webhooks()
 
 
 class _Entry(BaseModel):
@@ -198,6 +218,7 @@ class _File(_Entry):
     lag: _Lag = _Lag()
     faults: list[Fault] = []
     seed: int | None = None
+    webhooks: Webhooks = Webhooks()
 
 
 def load(path: Path) -> Config:
@@ -281,6 +302,7 @@ def parse(content: object, folder: Path) -> Config:
         Lag(file.lag.artifacts, file.lag.logs),
         tuple(file.faults),
         file.seed,
+        file.webhooks,
     )
 
 
@@ -369,7 +391,7 @@ def _sentence(error: ValidationError) -> str:
 
 def _keys() -> list[str]:
     models: tuple[type[BaseModel], ...] = (_File, _Account, _Token, _Lag, _Project, _Environment, _Job, Fault)
-    fields = [one.name for one in dataclasses.fields(Script)]
+    fields = [one.name for kind in (Script, Webhooks) for one in dataclasses.fields(kind)]
     for model in models:
         fields += [info.alias or name for name, info in model.model_fields.items()]
     return fields

@@ -21,6 +21,7 @@ from airflow_provider_dbtcloud_dlt.emulator.config import Config, Job
 from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundError, plan_of
 from airflow_provider_dbtcloud_dlt.emulator.scripted import Script
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, Status, StepRecord, Store
+from airflow_provider_dbtcloud_dlt.emulator.webhooks import Webhooks
 
 TICK_SECONDS = 0.25
 BY_USER = dbt.Result(Status.CANCELLED, "Cancelled by user.")
@@ -51,6 +52,7 @@ class Engine:
 
     Attributes:
         history: Steps, logs and artifacts of runs.
+        webhooks: Who is told of what happens to runs.
 
     Raises:
         StoreInUseError: If another emulator uses the same folder.
@@ -69,6 +71,7 @@ class Engine:
         self._store = Store(state_dir / "emulator.sqlite")
         self._lock = threading.RLock()
         self.history = History(self._store, self._lock, state_dir, self.clock, config.lag)
+        self.webhooks = Webhooks(config, self._store, self._lock, self.clock)
         self._jobs = {job.id: job for job in config.jobs}
         self._scripts: dict[int, Script | None] = {job.id: job.script for job in config.jobs}
         # In the order in which they came; what is neither queued nor active has ended.
@@ -228,6 +231,7 @@ class Engine:
                 if run is not None:
                     self._advance(run, at)
                     self._start_queued(at)
+            self.webhooks.release(now)
 
     def close(self) -> None:
         """Stop: runs that execute end as errors, as they would after a kill."""
@@ -238,6 +242,7 @@ class Engine:
         for execution, thread in workers:
             execution.stop()
             thread.join()
+        self.webhooks.close()
         with self._lock:
             self._store.close()
 
@@ -357,6 +362,7 @@ class Engine:
             run.status, run.started_at = Status.RUNNING, at
             run.git_branch, run.git_sha = run.trigger.get("git_branch"), run.trigger.get("git_sha")
             self._save(run, at)
+            self.webhooks.note(run)
             heapq.heappush(self._due, (self._next_change(run), run.id))
             return
         script = Script.of(run.script or {})
@@ -388,12 +394,15 @@ class Engine:
                 else:
                     record.finished_at = now
                 self._store.put_steps([record])
-                if run.started_at is None:
+                begins = run.started_at is None
+                if begins:
                     run.status, run.started_at = Status.RUNNING, now
                 run.git_branch, run.git_sha = execution.checkout.branch, execution.checkout.sha
                 if status is Status.SUCCESS:
                     _note_command(run, record.command or "")
                 self._save(run, now)
+                if begins:
+                    self.webhooks.note(run)
 
         settings = self._settings(run)
         files = self.history.files(run.id)
@@ -447,6 +456,7 @@ class Engine:
             for step in plan_of(run):
                 _note_command(run, step.command or "")
         self._save(run, at)
+        self.webhooks.note(run)
         if self._on_finished is not None:
             self._on_finished(run, self.history)
 

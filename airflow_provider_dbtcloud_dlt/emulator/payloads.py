@@ -11,7 +11,13 @@ from typing import Any
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND
 from airflow_provider_dbtcloud_dlt.emulator.config import Account, Environment, Job, Project
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
-from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, Status, StepRecord
+from airflow_provider_dbtcloud_dlt.emulator.store import (
+    Run,
+    Selection,
+    Status,
+    StepRecord,
+    Subscription,
+)
 
 Json = dict[str, Any]
 
@@ -401,6 +407,25 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
         by_user = one.status is Status.CANCELLED
         shown["audit"] = {"trigger": actor, "cancellation": actor if by_user else None}
     return shown
+
+
+def subscription(one: Subscription, account_id: int) -> Json:
+    """Return a webhook as the API shows it, which is without its secret, and with numbers as text."""
+    shown = {
+        "id": one.id,
+        "account_id": str(account_id),
+        "account_identifier": str(account_id),
+        "name": one.name,
+        "description": one.description,
+        "client_url": one.client_url,
+        "event_types": one.event_types,
+        "job_ids": [str(job_id) for job_id in one.job_ids],
+        "active": one.active,
+        "created_at": str(one.created_at),
+        "updated_at": str(one.updated_at),
+        "http_status_code": str(one.http_status_code),
+    }
+    return shown if one.dispatched_at is None else {**shown, "dispatched_at": str(one.dispatched_at)}
 
 
 def status_name(status: Status) -> str:

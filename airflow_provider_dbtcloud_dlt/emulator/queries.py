@@ -15,6 +15,7 @@ from starlette.datastructures import QueryParams
 
 from airflow_provider_dbtcloud_dlt.emulator import answers
 from airflow_provider_dbtcloud_dlt.emulator.store import Selection
+from airflow_provider_dbtcloud_dlt.emulator.webhooks import EventType
 
 MAX_PAGE = 100
 
@@ -66,6 +67,11 @@ def _integer(value: object) -> object:
 def _whole(value: object) -> object:
     # As JSON Schema counts, 1.0 is an integer.
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _number(value: object) -> object:
+    # The API shows the ids of a webhook's jobs as text, and clients send back what they were shown.
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value) else _whole(value)
 
 
 def _boolean(value: object) -> object:
@@ -224,6 +230,13 @@ class ArtifactQuery(Query):
     step: Annotated[Integer, Field(ge=1)] | None = None
 
 
+class WebhookQuery(Query):
+    """The query parameters of the list of webhooks."""
+
+    limit: Annotated[Integer, Field(ge=1, le=MAX_PAGE)] = 10
+    offset: Annotated[Integer, Field(ge=0)] = 0
+
+
 class NoBody(BaseModel):
     """The body of what needs none: empty, or an empty object."""
 
@@ -268,6 +281,20 @@ class TriggerBody(NoBody):
     # dbt-cloud-cli repeats what the path says, and is answered.
     account_id: Annotated[StrictInteger | None, Field(exclude=True)] = None
     job_id: Annotated[StrictInteger | None, Field(exclude=True)] = None
+
+
+class WebhookBody(NoBody):
+    """The body of a webhook: https://docs.getdbt.com/docs/deploy/webhooks#create-a-new-webhook-subscription."""
+
+    name: Text
+    client_url: Text
+    event_types: Annotated[list[EventType], Field(min_length=1)]
+    job_ids: list[Annotated[int, BeforeValidator(_number), Field(ge=0, lt=2**63)]] = []
+    description: str = ""
+    # The Terraform provider leaves out what is false.
+    active: bool = False
+    # It repeats what the path says.
+    id: Annotated[str | None, Field(exclude=True)] = None
 
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)

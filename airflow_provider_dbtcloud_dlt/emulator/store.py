@@ -1,4 +1,4 @@
-"""Runs and their steps in SQLite: what survives a restart, and a kill.
+"""Runs, their steps and webhooks in SQLite: what survives a restart, and a kill.
 
 Times are microseconds since the epoch. Not thread-safe by itself: the engine's lock guards it.
 """
@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,30 @@ def step_key(step_id: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
+class Subscription:
+    """Somebody who wants to hear of runs.
+
+    Attributes:
+        secret: What signs all that is sent.
+        job_ids: The only jobs of interest; all of them if there are none.
+        http_status_code: What the last delivery was answered with; 0 if there was none, or no answer.
+    """
+
+    id: str
+    secret: str = field(repr=False)
+    created_at: int
+    updated_at: int
+    name: str
+    client_url: str
+    event_types: list[str]
+    job_ids: list[int]
+    active: bool
+    description: str
+    dispatched_at: int | None = None
+    http_status_code: int = 0
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which runs to list: conditions that all hold, their values, an order and a page."""
 
@@ -131,6 +155,7 @@ CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status);
 CREATE INDEX IF NOT EXISTS runs_by_job ON runs (job_id, id);
 CREATE TABLE IF NOT EXISTS steps (run_id INTEGER, idx INTEGER, name, command, status, started_at, finished_at,
     logs, PRIMARY KEY (run_id, idx)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS subscriptions (id PRIMARY KEY, record);
 """
 
 
@@ -139,7 +164,7 @@ class StoreInUseError(RuntimeError):
 
 
 class Store:
-    """The runs and steps.
+    """The runs, steps and subscriptions.
 
     Args:
         path: The database's file, made if need be.
@@ -150,6 +175,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # It holds the secrets of webhooks.
+        path.touch(mode=0o600)
         self._db = sqlite3.connect(path, timeout=0.5, check_same_thread=False, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         try:
@@ -257,6 +284,22 @@ class Store:
         for record in records:
             record.status = Status(record.status)
         return records
+
+    def put_subscription(self, one: Subscription) -> None:
+        """Write a subscription, new or known."""
+        self._db.execute(
+            "INSERT INTO subscriptions VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+            [one.id, json.dumps(asdict(one))],
+        )
+
+    def remove_subscription(self, subscription_id: str) -> None:
+        """Forget a subscription."""
+        self._db.execute("DELETE FROM subscriptions WHERE id = ?", [subscription_id])
+
+    def subscriptions(self) -> list[Subscription]:
+        """Return the subscriptions, oldest first."""
+        rows = self._db.execute("SELECT record FROM subscriptions ORDER BY rowid")
+        return [Subscription(**json.loads(row["record"])) for row in rows]
 
 
 def _row(run: Run) -> list[object]:

@@ -105,6 +105,15 @@ class Emulator:
         self.engine.settle()
         return run.id
 
+    def deliver_webhooks(self, timeout: float = 30.0) -> None:
+        """Wait until all events that are due by the emulator's clock have arrived, or were given up.
+
+        Raises:
+            TimeoutError: If that takes more than so many seconds.
+        """
+        self.engine.settle()
+        self.engine.webhooks.flush(timeout)
+
     def script_job(
         self,
         job_id: int,

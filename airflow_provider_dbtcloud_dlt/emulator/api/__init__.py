@@ -4,5 +4,5 @@ The paths are those of https://docs.getdbt.com/dbt-cloud/api-v2.
 
     app      all of them, and errors      dependencies  who asks, for which job or run
     catalog  account, projects, …, jobs   lists         filtered, ordered, in pages
-    runs     what happens to runs
+    runs     what happens to runs     webhooks      who is told of it
 """

@@ -11,13 +11,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_provider_dbtcloud_dlt.emulator import answers, queries
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
-from airflow_provider_dbtcloud_dlt.emulator.api import catalog, runs
+from airflow_provider_dbtcloud_dlt.emulator.api import catalog, runs, webhooks
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
 from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
 
-# An artifact's path is the only one without a slash at its end.
-_ARTIFACT = re.compile(r"/api/v2/accounts/\d+/(runs|jobs)/\d+/artifacts/.+", re.DOTALL)
+# Only the paths of artifacts and webhooks may have no slash at their end.
+_SLASHLESS = re.compile(
+    r"/api/v2/accounts/\d+/(runs|jobs)/\d+/artifacts/.+|/api/v3/accounts/\d+/webhooks/.+", re.DOTALL
+)
 # Longer numbers than Python converts: no id.
 _ENDLESS = re.compile(r"[0-9]{4300}")
 
@@ -55,7 +57,7 @@ class _Slashes:
         answer: ASGIApp = self._app
         if _ENDLESS.search(path) or (path.startswith("/api/") and "//" in path):
             answer = answers.failed(404)
-        elif path.startswith("/api/") and not path.endswith("/") and not _ARTIFACT.fullmatch(path):
+        elif path.startswith("/api/") and not path.endswith("/") and not _SLASHLESS.fullmatch(path):
             query = scope["query_string"].decode("latin-1")
             location = f"{quote(path)}/" + (f"?{query}" if query else "")
             answer = Response(status_code=308, headers={"Location": location})
@@ -93,7 +95,7 @@ def endpoint_of(method: str, path: str) -> str | None:
     return next((name for name, pattern in _PATHS.get(method, ()) if pattern.match(path)), None)
 
 
-_ROUTERS = (catalog.router, catalog.v3, runs.router)
+_ROUTERS = (catalog.router, catalog.v3, runs.router, webhooks.router)
 _PATHS: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 for _router in _ROUTERS:
     for _route in _router.routes:

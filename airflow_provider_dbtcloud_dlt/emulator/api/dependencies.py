@@ -1,10 +1,11 @@
-"""What endpoints ask of a request: who sends it, and the job or run that its path names."""
+"""What endpoints ask of a request: who sends it, its body, and the job or run that its path names."""
 
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
+from airflow_provider_dbtcloud_dlt.emulator import queries
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring, Token
 from airflow_provider_dbtcloud_dlt.emulator.config import Job
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
@@ -35,10 +36,28 @@ def authorized(request: Request) -> Token:
     return token
 
 
+async def body_of(request: Request) -> bytes:
+    """Return the body as it came."""
+    return await request.body()
+
+
 _FoundT = TypeVar("_FoundT")
 EngineOf = Annotated[Engine, Depends(engine_of)]
 BaseUrl = Annotated[str, Depends(base_url_of)]
 TokenOf = Annotated[Token, Depends(authorized)]
+BodyOf = Annotated[bytes, Depends(body_of)]
+
+
+def _no_query(request: Request) -> None:
+    queries.parse(queries.NoQuery, request.query_params)
+
+
+def _no_body(body: BodyOf) -> None:
+    queries.NoBody.from_json(body)
+
+
+NO_QUERY = [Depends(_no_query)]
+NOTHING = [Depends(_no_query), Depends(_no_body)]
 
 
 def job_of(job_id: int, engine: EngineOf, token: TokenOf) -> Job:

@@ -1,7 +1,7 @@
 """Runs: how they are started, followed and ended, and what they leave."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -9,7 +9,10 @@ from airflow_provider_dbtcloud_dlt.emulator import payloads, queries
 from airflow_provider_dbtcloud_dlt.emulator.answers import envelope
 from airflow_provider_dbtcloud_dlt.emulator.api import lists
 from airflow_provider_dbtcloud_dlt.emulator.api.dependencies import (
+    NO_QUERY,
+    NOTHING,
     BaseUrl,
+    BodyOf,
     EngineOf,
     JobOf,
     RunOf,
@@ -24,26 +27,8 @@ from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, step_ke
 router = APIRouter(prefix="/api/v2/accounts", dependencies=[Depends(authorized)])
 
 
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
-def _no_query(request: Request) -> None:
-    queries.parse(queries.NoQuery, request.query_params)
-
-
-def _no_body(body: Annotated[bytes, Depends(_body)]) -> None:
-    queries.NoBody.from_json(body)
-
-
-NO_QUERY = [Depends(_no_query)]
-NOTHING = [Depends(_no_query), Depends(_no_body)]
-
-
 @router.post("/{account_id:int}/jobs/{job_id:int}/run/", dependencies=NO_QUERY)
-def trigger_job(
-    job: JobOf, body: Annotated[bytes, Depends(_body)], engine: EngineOf, base_url: BaseUrl
-) -> Response:
+def trigger_job(job: JobOf, body: BodyOf, engine: EngineOf, base_url: BaseUrl) -> Response:
     """Start a run of a job."""
     given = queries.TriggerBody.from_json(body).model_dump(exclude_unset=True)
     return _started(engine, base_url, lambda: engine.trigger(job.id, given))
