@@ -57,6 +57,7 @@ def test_the_configuration_is_served(guide_blocks, tmp_path):
     (tmp_path / "dbt" / "dbt_project.yml").write_text("name: analytics\n")
     served = config.parse(yaml.safe_load(block.text), tmp_path)
     assert (len(served.jobs), len(served.tokens), len(served.faults), served.seed) == (2, 3, 1, 1)
+    assert (served.webhooks.hosts, len(served.webhooks.pauses)) == (("receiver.internal",), 5)
 
 
 def test_every_key_of_the_configuration_is_told_of(guide_blocks):

@@ -251,6 +251,12 @@ def test_a_bad_field_is_a_400_that_names_it(hooks, change, told):
         assert all(data[name].startswith(text) for name, text in told.items())
 
 
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b'"x"', b'{"name": "\\ud800"}', b"[" * 100_000, b"\xff"])
+def test_what_is_no_subscription_is_a_400(hooks, raw):
+    """Whatever it is instead."""
+    assert hooks.ask("POST", "/subscriptions", data=raw).status_code == 400
+
+
 @pytest.mark.parametrize("missing", ["name", "client_url", "event_types"])
 def test_a_missing_field_is_a_400(hooks, missing):
     """Three are required."""
@@ -766,3 +772,11 @@ def test_the_database_of_an_earlier_release_has_no_subscriptions(tmp_path, recei
     database.close()
     with emulator(CONFIG, state_dir=tmp_path) as emu:
         Hooks(emu).create(receiver.url)
+
+
+def test_faults_hit_webhooks_like_everything_else(emu, hooks, receiver):
+    """By the endpoint's name, with and without the slash."""
+    fault = emu.inject("status", status=503, endpoint="list_webhooks", times=2)
+    statuses = [hooks.ask("GET", path).status_code for path in ("/subscriptions", "/subscriptions/")]
+
+    assert (statuses, emu.hits(fault)) == ([503, 503], 2)
