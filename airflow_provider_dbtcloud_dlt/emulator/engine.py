@@ -179,7 +179,9 @@ class Engine:
                 raise RefusedError("retry_not_supported_reason", reason or "RETRY_NO_RUN_RESULTS")
             failed, rest = failure
             takes_up = commands.step("dbt retry", retries=(run.id, failed.index))
-            return self._enqueue(self.job(run.job_id), [takes_up, *rest], run.trigger, "rerun", run.id)
+            # The request has no body: whose run it is can only be told from the one that it retries.
+            trigger = {**run.trigger, "cause": f"Retry of run {run.id}"}
+            return self._enqueue(self.job(run.job_id), [takes_up, *rest], trigger, "rerun", run.id)
 
     def rerun(self, job_id: int) -> Run:
         """Start a run from where the job's last run failed, or else a plain one without overrides.
