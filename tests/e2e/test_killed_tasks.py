@@ -27,6 +27,10 @@ class Waiting:
         (task,) = self.stack.airflow.api.task_instances(DAG, self.run_id)
         return task
 
+    def is_deferred(self) -> bool:
+        """Whether a triggerer has taken the wait over: before that, nobody could cancel the run."""
+        return self.task["state"] == "deferred" and bool(self.task.get("triggerer_job"))
+
     def runs(self) -> list[Any]:
         """The dbt runs of this DAG run's task, oldest first."""
         found = self.stack.dbt_cloud.list_runs(include_related=["trigger"], order_by="id")
@@ -53,8 +57,7 @@ def waiting(stack: FlightsStack) -> Waiting:
     api.wait_for_dag(DAG)
     api.unpause(DAG)
     found = Waiting(stack, api.trigger(DAG))
-    found.until(lambda: found.task["state"] == "deferred")
-    found.until(lambda: bool(found.task.get("triggerer_job")))
+    found.until(found.is_deferred)
     return found
 
 
@@ -82,7 +85,7 @@ def test_a_cleared_task_leaves_one_run(waiting: Waiting) -> None:
     waiting.until(
         lambda: (
             [run.status.humanized for run in waiting.runs()] == ["Cancelled", "Running"]
-            and waiting.task["state"] == "deferred"
+            and waiting.is_deferred()
         )
     )
     waiting.stack.airflow.api.mark_run(DAG, waiting.run_id, "failed")
