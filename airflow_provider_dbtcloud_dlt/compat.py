@@ -40,9 +40,22 @@ __all__ = [
     "AirflowTaskTimeout",
     "TaskDeferred",
     "airflow_base_url",
+    "task_state",
 ]
 
 
 def airflow_base_url() -> str:
     """This Airflow's address, as far as this process is told; empty when it is not."""
     return str(conf.get("api", "base_url", fallback="") or "")
+
+
+def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
+    """The state in which a task instance is now; None after a clear. Asks Airflow, and blocks."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # no DAG file needs it
+
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=None if map_index < 0 else map_index
+    )
+    key = task_id if map_index < 0 else f"{task_id}_{map_index}"
+    state = states.get(run_id, {}).get(key)
+    return None if state is None else str(state)

@@ -62,6 +62,7 @@ class WaitsForRun(BaseOperator):
         *,
         end_time: float,
         execution_deadline: float | None,
+        owner: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> NoReturn:
         """Let the triggerer wait; `kwargs` come back to ``execute_complete`` beside the limits.
@@ -71,6 +72,7 @@ class WaitsForRun(BaseOperator):
             poll_interval: seconds between two looks.
             end_time: when to give up, in seconds since the epoch.
             execution_deadline: likewise, by the task's ``execution_timeout``.
+            owner: the task instance, if killing it shall cancel the run.
             **kwargs: plain JSON.
         """
         self.defer(
@@ -83,6 +85,7 @@ class WaitsForRun(BaseOperator):
                 hook_params=self.hook_params,
                 execution_deadline=execution_deadline,
                 outage_tolerance=self._outage_tolerance(),
+                owner=owner,
             ),
             method_name="execute_complete",
             kwargs={"end_time": end_time, "execution_deadline": execution_deadline, **kwargs},

@@ -120,6 +120,20 @@ class AirflowAPI:
     def task_instances(self, dag_id: str, run_id: str) -> list[JSON]:
         return list(self.request("GET", f"{self._run(dag_id, run_id)}/taskInstances")["task_instances"])
 
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task as a person would: ``failed`` or ``success``."""
+        path = f"{self._run(dag_id, run_id)}/taskInstances/{task_id}"
+        self.request("PATCH", path, json={"new_state": state})
+
+    def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a DAG run as a person would: ``failed`` or ``success``."""
+        self.request("PATCH", self._run(dag_id, run_id), json={"state": state})
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task, so that it runs again."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+        self.request("POST", f"dags/{dag_id}/clearTaskInstances", json=body)
+
     def wait_for_run(
         self,
         dag_id: str,

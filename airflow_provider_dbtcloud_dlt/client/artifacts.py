@@ -23,6 +23,7 @@ _ResultT = TypeVar("_ResultT")
 def when_there(
     client: DBTCloudClientV2,
     run_id: int | str,
+    path: str,
     read: Callable[[], _ResultT],
     log: Logger,
     step: int | None = None,
@@ -33,7 +34,8 @@ def when_there(
     Args:
         client: asks for the run.
         run_id: the run's number.
-        read: reads the artifact.
+        path: of the artifact, relative to dbt's target folder.
+        read: reads it.
         log: is told about the wait.
         step: the step's number, from 1; default: the last step.
         sleep: waits so many seconds.
@@ -48,7 +50,7 @@ def when_there(
         try:
             return read()
         except NotFoundError:
-            if not _may_come(client, run_id, step):
+            if not _may_come(client, run_id, path, step):
                 raise
             log.info(
                 "Job run %s has just ended and has no artifacts yet; looking again in %d s.", run_id, pause
@@ -57,9 +59,10 @@ def when_there(
     return read()
 
 
-def _may_come(client: DBTCloudClientV2, run_id: int | str, step: int | None) -> bool:
+def _may_come(client: DBTCloudClientV2, run_id: int | str, path: str, step: int | None) -> bool:
     ended = client.get_run(run_id).finished_at
     if ended is None or (pendulum.now("UTC") - ended).total_seconds() > LATE:
         return False
-    # Artifacts come all at once: where there are some, this one is not among them.
-    return not client.list_artifacts(run_id, step)
+    # Artifacts come all at once: among some that have come without this one it is not to be expected.
+    known = client.list_artifacts(run_id, step)
+    return not known or path in known

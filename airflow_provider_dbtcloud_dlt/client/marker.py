@@ -83,9 +83,15 @@ class Start:
 
 @dataclass(frozen=True)
 class Adopt:
-    """Go on with this run: it is still active, or its result was never delivered."""
+    """Go on with this run: it is still active, or its result was never delivered.
+
+    Attributes:
+        run: the run.
+        cancel: its active twins, which a trigger that was sent twice has started: one is enough.
+    """
 
     run: Run
+    cancel: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,9 +139,9 @@ def decide(
     ours = runs_of(marker, runs)
     current = [run for epoch, run in ours if epoch == marker.epoch]
     older = [run for epoch, run in ours if epoch != marker.epoch]
-    # Ordinarily there is one; of twins (a trigger that was repeated) the task goes on with the older.
+    # Ordinarily there is one. Of twins the oldest stays: whoever looks decides the same.
     if alive := _active(current):
-        return Adopt(alive[-1])
+        return Adopt(alive[-1], cancel=tuple(alive[:-1]))
     if succeeded := [run for run in current if run.status is RunStatus.SUCCESS]:
         return Adopt(succeeded[0])
     if current and not wait:

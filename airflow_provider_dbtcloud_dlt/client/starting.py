@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -86,16 +86,15 @@ class RunStarter:
                     decision.run.id,
                     decision.run.status.humanized,
                 )
+                self._cancel(decision.cancel, "started a second time for the same try")
                 return Started(decision.run)
             if isinstance(decision, Retry):
                 retried = self._retry(decision.run)
                 if retried is not None:
                     return Started(retried)
             else:
-                for run in decision.cancel:
-                    self.log.warning("Cancelling job run %s, left behind when this task was cleared.", run.id)
-                    self.client.cancel_run(run.id)
-                    cancelled.add(run.id)
+                self._cancel(decision.cancel, "left behind when this task was cleared")
+                cancelled = {run.id for run in decision.cancel}
         if reuse_existing_run:
             joined = self._active_run(body, cancelled)
             if joined is not None:
@@ -112,6 +111,11 @@ class RunStarter:
                 break
             runs.append(run)
         return runs
+
+    def _cancel(self, runs: Iterable[Run], why: str) -> None:
+        for run in runs:
+            self.log.warning("Cancelling job run %s, %s.", run.id, why)
+            self.client.cancel_run(run.id)
 
     def _retry(self, run: Run) -> Run | None:
         try:
@@ -147,36 +151,65 @@ class RunStarter:
         return None
 
     def _trigger(self, body: Mapping[str, Any], known: Container[int]) -> Run:
+        """Start the run; of a lost answer's run and a second one, both active, the older stays."""
         try:
             run = self.client.start_run(self.job_id, body)
-        except (UnreachableError, ServerError, MalformedAnswerError) as error:
-            if isinstance(error, UnreachableError) and not error.sent:
+        except LOST as error:
+            if not _may_have_started(error):
                 raise
-            return self._find_lost(error, known)
+            self.log.warning(
+                "The answer to the trigger was lost; looking whether a run was started. %s", error
+            )
+            return self._find_lost(known) or self._trigger_again(body, known)
         self.log.info("Started job run %s: %s", run.id, run.href)
         return run
 
-    def _find_lost(self, lost: DbtCloudError, known: Container[int]) -> Run:
-        """The run of a trigger whose answer was lost, which may have ended by now: of this epoch, and not
-        known before. Raises the loss when there is none.
-        """
-        self.log.warning("The answer to the trigger was lost; looking whether a run was started. %s", lost)
+    def _trigger_again(self, body: Mapping[str, Any], known: Container[int]) -> Run:
+        """After a lost answer and a minute in which no run appeared: it was the request that was lost."""
+        self.log.warning("No run has appeared for a minute: triggering once more.")
+        try:
+            run = self.client.start_run(self.job_id, body)
+        except LOST as error:
+            found = self._find_lost(known) if _may_have_started(error) else None
+            if found is None:
+                raise
+            return found
+        self.log.info("Started job run %s: %s", run.id, run.href)
+        try:
+            twins = [one for one in self._new_runs(known) if not one.is_terminal]
+        except DbtCloudError as error:  # the next try of the task, if there is one, looks again
+            self.log.warning("Could not look for a run of the first trigger. %s", error)
+            return run
+        *younger, oldest = twins or [run]
+        self._cancel(younger, "started a second time for the same try")
+        return oldest
+
+    def _find_lost(self, known: Container[int]) -> Run | None:
+        """The run of a trigger whose answer was lost, which may have ended by now; None if there is none."""
         for pause in LOOK_UP_PAUSES:
             self.sleep(pause)
             try:
-                found = [
-                    run
-                    for epoch, run in runs_of(self.marker, self.known_runs())
-                    if epoch == self.marker.epoch and run.id not in known
-                ]
+                found = self._new_runs(known)
             except DbtCloudError as error:
                 self.log.info("Could not look yet. %s", error)
                 continue
             if found:
                 self.log.info("Job run %s had been started all the same: going on with it.", found[-1].id)
                 return found[-1]
-        raise lost
+        return None
 
+    def _new_runs(self, known: Container[int]) -> list[Run]:
+        """The runs of this epoch that were not known before, newest first."""
+        ours = runs_of(self.marker, self.known_runs())
+        return [run for epoch, run in ours if epoch == self.marker.epoch and run.id not in known]
+
+
+def _may_have_started(error: DbtCloudError) -> bool:
+    return not isinstance(error, UnreachableError) or error.sent
+
+
+LOST = (UnreachableError, ServerError, MalformedAnswerError)
+"""Failures of a trigger that do not say whether it took effect."""
 
 OVERRIDES = tuple(name for name in TRIGGER_FIELDS if name.startswith("git_") or name.endswith("_override"))
 

@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lag",
         type=_seconds,
         metavar="SECONDS",
-        help="when, after a run's end, its artifacts and last log are there (default: as configured, or 2)",
+        help="how long after a run's and a step's end artifacts and logs are there (default: as configured)",
     )
     parser.add_argument(
         "--seed",

@@ -16,6 +16,8 @@ request needs the account's own token, also after that has expired for the API, 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
@@ -23,7 +25,7 @@ from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault, Faults
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
-from airflow_provider_dbtcloud_dlt.emulator.scripted import Script
+from airflow_provider_dbtcloud_dlt.emulator.scripted import LONGEST_SECONDS, Script
 from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 
 
@@ -38,6 +40,13 @@ def install(app: FastAPI, faults: Faults, wire: Wire) -> None:
     app.state.faults = faults
     app.state.wire = wire
     app.include_router(_router)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    # Without the input, which may be what JSON has no word for, such as NaN.
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    return JSONResponse({"detail": [{"where": one["loc"], "what": one["msg"]} for one in problems]}, 422)
 
 
 def _authorized(request: Request) -> None:
@@ -75,14 +84,14 @@ class _Body(BaseModel):
 class Advance(_Body):
     """How far the clock is moved."""
 
-    advance_seconds: Annotated[float, Field(ge=0, le=100 * 365 * 86400)]
+    advance_seconds: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)]
 
 
 class TokenChange(_Body):
     """A new token, or when the present one expires."""
 
     token: str | None = None
-    expires_in_seconds: Annotated[float, Field(ge=0)] | None = None
+    expires_in_seconds: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] | None = None
 
 
 @_router.get("/faults")

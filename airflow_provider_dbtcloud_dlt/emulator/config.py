@@ -15,7 +15,7 @@ Only names, a project's folder and a job's steps are needed; ids are given in or
          script: {seconds: 5, outcome: success}}                # no dbt at all
     tokens:                                                     # more tokens, which may do less
       - {name: Auditor, token: "…", read_only: true, projects: [Flights]}
-    lag: {artifacts: 2, logs: 2}       # seconds after a run's end until its artifacts and last log are there
+    lag: {artifacts: 2, logs: 2}            # seconds from a run's and a step's end until these are there
     faults: [{kind: status, status: 502, probability: 0.02}]    # from the start; see the documentation
     seed: 1                                                     # the same faults again at each start
     webhooks: {hosts: [receiver.internal],     # where they may lead, beside this machine
@@ -101,11 +101,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Lag:
-    """How long after a run's end things are not there yet, in seconds.
+    """How long things are not there yet, in seconds.
 
     Attributes:
-        artifacts: The artifacts: none are listed, and each is a 404.
-        logs: The logs of the steps that ended last: they are empty.
+        artifacts: After a run's end: no artifacts are listed, and each is a 404.
+        logs: After a step's end: its log is empty, as while it runs. With 0 a log can be read as it grows.
     """
 
     artifacts: float = DEFAULT_LAG
@@ -125,8 +125,8 @@ class Webhooks:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     hosts: tuple[str, ...] = ()
-    pauses: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
-    timeout: Annotated[float, Field(gt=0)] = 10.0
+    pauses: tuple[Annotated[float, Field(ge=0, le=86400)], ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+    timeout: Annotated[float, Field(gt=0, le=86400)] = 10.0
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ class _Token(_Secret):
 
 
 class _Lag(_Entry):
-    artifacts: float = Field(default=DEFAULT_LAG, ge=0)
-    logs: float = Field(default=DEFAULT_LAG, ge=0)
+    artifacts: float = Field(default=DEFAULT_LAG, ge=0, le=86400)
+    logs: float = Field(default=DEFAULT_LAG, ge=0, le=86400)
 
 
 class _Project(_Entry):

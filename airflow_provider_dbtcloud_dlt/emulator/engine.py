@@ -9,6 +9,8 @@ or an older run of its job is not finished (https://docs.getdbt.com/docs/deploy/
 
 import contextlib
 import heapq
+import logging
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -22,6 +24,8 @@ from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundErro
 from airflow_provider_dbtcloud_dlt.emulator.scripted import Script
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, Status, StepRecord, Store
 from airflow_provider_dbtcloud_dlt.emulator.webhooks import Webhooks
+
+log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 BY_USER = dbt.Result(Status.CANCELLED, "Cancelled by user.")
@@ -48,7 +52,7 @@ class Engine:
         config: What is served.
         state_dir: Where the database and the runs' files are; made if need be.
         clock: The time; the machine's if left out.
-        on_finished: Called with each run that ends and what it left behind, in whatever thread ended it.
+        on_finished: Called with each run that ends and what it left behind, in a thread of its own.
 
     Attributes:
         history: Steps, logs and artifacts of runs.
@@ -74,15 +78,23 @@ class Engine:
         self.webhooks = Webhooks(config, self._store, self._lock, self.clock)
         self._jobs = {job.id: job for job in config.jobs}
         self._scripts: dict[int, Script | None] = {job.id: job.script for job in config.jobs}
-        # In the order in which they came; what is neither queued nor active has ended.
+        # What is neither queued nor active has ended. Of those queued, some wait for nothing, and the others
+        # stand in a line for each job.
         self._queue: dict[int, Run] = {}
+        self._unhindered: dict[int, Run] = {}
+        self._lines: dict[int, dict[int, Run]] = {job.id: {} for job in config.jobs}
         self._active: dict[int, Run] = {}
         # Those of the active ones that take up a run slot and keep other runs of their job waiting.
         self._counted: dict[int, Run] = {}
         self._due: list[tuple[int, int]] = []
         self._workers: dict[int, tuple[dbt.Execution, threading.Thread]] = {}
         self._closing = threading.Event()
+        self._finished: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._teller = threading.Thread(target=self._tell, name="dbt-cloud-emulator-tell", daemon=True)
+        # A clock that was moved forward stays so: records of the future would never become due.
+        self.clock.advance(max(self._store.latest_time() - self.clock.now(), 0) / SECOND)
         self._recover()
+        self._teller.start()
         self._ticker = threading.Thread(target=self._tick, name="dbt-cloud-emulator-tick", daemon=True)
         self._ticker.start()
 
@@ -125,10 +137,9 @@ class Engine:
         with self._lock:
             if run.id not in self._queue or run.is_concurrent:
                 return []
-            counted = self._counted.values()
-            waiting = [one for one in self._queue.values() if one.id < run.id]
-            same = [one.id for one in [*counted, *waiting] if one.job_id == run.job_id]
-            return same or [one.id for one in counted]
+            same = [one.id for one in self._counted.values() if one.job_id == run.job_id]
+            first = next(iter(self._lines[run.job_id]))
+            return same or ([first] if first != run.id else list(self._counted))
 
     # --- changing -----------------------------------------------------------------------------------------
 
@@ -182,7 +193,9 @@ class Engine:
                 raise RefusedError("retry_not_supported_reason", reason or "RETRY_NO_RUN_RESULTS")
             failed, rest = failure
             takes_up = commands.step("dbt retry", retries=(run.id, failed.index))
-            return self._enqueue(self.job(run.job_id), [takes_up, *rest], run.trigger, "rerun", run.id)
+            # The request has no body: whose run it is can only be told from the one that it retries.
+            trigger = {**run.trigger, "cause": f"Retry of run {run.id}"}
+            return self._enqueue(self.job(run.job_id), [takes_up, *rest], trigger, "rerun", run.id)
 
     def rerun(self, job_id: int) -> Run:
         """Start a run from where the job's last run failed, or else a plain one without overrides.
@@ -223,6 +236,8 @@ class Engine:
     def settle(self) -> None:
         """Bring everything up to now."""
         with self._lock, self._store.transaction():
+            if self._closing.is_set():
+                return
             now = self.clock.now()
             self._start_queued(now)
             while self._due and self._due[0][0] <= now:
@@ -243,6 +258,8 @@ class Engine:
             execution.stop()
             thread.join()
         self.webhooks.close()
+        self._finished.put(None)
+        self._teller.join()
         with self._lock:
             self._store.close()
 
@@ -259,7 +276,19 @@ class Engine:
     def _tick(self) -> None:
         """Look now and then: a run with dbt may wait for a scripted one, which nobody else moves on."""
         while not self._closing.wait(TICK_SECONDS):
-            self.settle()
+            try:
+                self.settle()
+            except Exception:
+                log.exception("The emulator could not bring its runs up to date; it goes on trying.")
+
+    def _tell(self) -> None:
+        """Tell of runs that ended: whatever that does, it neither holds anything up nor undoes it."""
+        while (run := self._finished.get()) is not None:
+            try:
+                if self._on_finished is not None:
+                    self._on_finished(run, self.history)
+            except (Exception, SystemExit):  # rich exits when nobody reads what it prints
+                log.exception("The end of run %s could not be told.", run.id)
 
     def _recover(self) -> None:
         """Take up what an earlier process left behind."""
@@ -269,7 +298,7 @@ class Engine:
             elif run.status is Status.QUEUED and run.script is None and not self._has_folder(run):
                 self._finish(run, NO_FOLDER, self.clock.now())
             elif run.status is Status.QUEUED:
-                self._queue[run.id] = run
+                self._line_up(run)
             elif run.script is not None:
                 # It only ever existed as times in the record: nothing was lost.
                 self._activate(run)
@@ -322,26 +351,37 @@ class Engine:
                 dbt_version=body.get("dbt_version_override") or job.environment.dbt_version,
             )
             self._store.add(run)
-            self._queue[run.id] = run
+            self._line_up(run)
             return run
 
+    def _line_up(self, run: Run) -> None:
+        self._queue[run.id] = run
+        (self._unhindered if run.is_concurrent else self._lines[run.job_id])[run.id] = run
+
     def _start_queued(self, at: int) -> None:
-        busy, used = {one.job_id for one in self._counted.values()}, len(self._counted)
-        for run in list(self._queue.values()):
-            if not run.is_concurrent:
-                waits = run.job_id in busy or used >= self.config.account.run_slots
-                busy.add(run.job_id)
-                if waits:
-                    continue
-                used += 1
-            del self._queue[run.id]
-            self._activate(run)
-            run.status, run.dequeued_at = Status.STARTING, max(at, run.created_at)
-            self._save(run, at)
-            if run.script is not None:
-                heapq.heappush(self._due, (self._next_change(run), run.id))
-            else:
-                self._execute(run)
+        for run in list(self._unhindered.values()):
+            self._begin(run, at)
+        while len(self._counted) < self.config.account.run_slots:
+            busy = {run.job_id for run in self._counted.values()}
+            heads = [next(iter(line)) for job, line in self._lines.items() if line and job not in busy]
+            if not heads:
+                return
+            self._begin(self._queue[min(heads)], at)
+
+    def _begin(self, run: Run, at: int) -> None:
+        """Take a run out of the queue."""
+        self._leave_queue(run)
+        self._activate(run)
+        run.status, run.dequeued_at = Status.STARTING, max(at, run.created_at)
+        self._save(run, at)
+        if run.script is not None:
+            heapq.heappush(self._due, (self._next_change(run), run.id))
+        else:
+            self._execute(run)
+
+    def _leave_queue(self, run: Run) -> None:
+        for place in (self._queue, self._unhindered, self._lines.get(run.job_id, {})):
+            place.pop(run.id, None)
 
     def _activate(self, run: Run) -> None:
         self._active[run.id] = run
@@ -447,7 +487,7 @@ class Engine:
 
     def _finish(self, run: Run, result: dbt.Result, at: int) -> None:
         run.status, run.status_message, run.finished_at = result.status, result.message, at
-        self._queue.pop(run.id, None)
+        self._leave_queue(run)
         self._active.pop(run.id, None)
         self._counted.pop(run.id, None)
         self._workers.pop(run.id, None)
@@ -458,7 +498,7 @@ class Engine:
         self._save(run, at)
         self.webhooks.note(run)
         if self._on_finished is not None:
-            self._on_finished(run, self.history)
+            self._finished.put(replace(run))
 
     def _save(self, run: Run, at: int) -> None:
         run.updated_at = at

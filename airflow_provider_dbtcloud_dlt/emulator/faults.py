@@ -116,7 +116,7 @@ class Fault(BaseModel):
     retry_after: int | str | None = None
     body: str | None = None
     headers: Mapping[str, str] = {}
-    seconds: Annotated[float, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=86400)] | None = None
 
     @field_validator("path")
     @classmethod
@@ -227,7 +227,8 @@ class Faults:
         with self._lock:
             self._last_id += 1
             # Random numbers of its own: other faults and their requests do not change which ones it hits.
-            chance = random.Random(f"{self.seed}/{self._last_id}")  # noqa: S311 - chance, not secrecy
+            equal = sum(one.fault == fault for one in self._active)
+            chance = random.Random(f"{self.seed}/{equal}/{fault.model_dump_json()}")  # noqa: S311 - no secret
             self._active.append(Active(self._last_id, fault, chance))
             return self._last_id
 
@@ -251,10 +252,10 @@ class Faults:
     def take(self, request: Request) -> Fault | None:
         """Return what happens to a request, and count it: the first fault that hits; None if none does."""
         with self._lock:
-            for one in self._active:
-                if one.is_over or not one.fault.concerns(request):
-                    continue
-                if one.chance.random() < one.fault.probability:
-                    one.hits += 1
-                    return one.fault
-        return None
+            concerned = [one for one in self._active if not one.is_over and one.fault.concerns(request)]
+            # Each draws, also those behind the one that hits: their next numbers stay the same.
+            hits = [one for one in concerned if one.chance.random() < one.fault.probability]
+            if not hits:
+                return None
+            hits[0].hits += 1
+            return hits[0].fault

@@ -61,12 +61,10 @@ class History:
         """Return the log file that the step's dbt wrote, or nothing."""
         return _read(self.files(record.run_id).debug_log(record.index))
 
-    def log_is_in(self, run: Run, step: StepRecord) -> bool:
-        """Whether a client gets a step's log: that of a run's last step comes later than the run's end."""
-        if run.finished_at is None or step.finished_at is None:
-            return True
+    def log_is_in(self, step: StepRecord) -> bool:
+        """Whether a client gets the log of a step: it comes some time after the step's end."""
         lag = round(self._lag.logs * SECOND)
-        return step.finished_at <= run.finished_at - lag or self._clock.now() >= run.finished_at + lag
+        return not lag or (step.finished_at is not None and self._clock.now() >= step.finished_at + lag)
 
     def artifacts_are_in(self, run: Run) -> bool:
         """Whether a client gets a run's artifacts: they come later than the run's end."""

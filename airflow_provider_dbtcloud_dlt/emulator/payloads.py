@@ -283,7 +283,7 @@ def step(
     """
     now = engine.clock.now()
     took = 0 if record.started_at is None else (record.finished_at or now) - record.started_at
-    with_logs = engine.history.log_is_in(of, record)
+    with_logs = engine.history.log_is_in(record)
     debug_log = engine.history.debug_log(record) if with_logs else ""
     tail = "".join(debug_log.splitlines(keepends=True)[-DEBUG_LOG_LINES:])
     colors = {Status.SUCCESS: "#2e7d32", Status.ERROR: "#c62828", Status.RUNNING: "#1565c0"}

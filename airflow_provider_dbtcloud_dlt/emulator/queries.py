@@ -323,9 +323,8 @@ def parse(model: type[_ModelT], params: QueryParams, account_id: int | None = No
             raise InvalidRequestError({name: f"{given} is not valid under any of the given schemas"})
         else:
             values[name] = given[0]
-    if account_id is not None:
-        values["account_id"] = str(account_id)
-    return _checked(model, values)
+    query = _checked(model, values)
+    return query if account_id is None else query.model_copy(update={"account_id": account_id})
 
 
 def related(query: Query) -> frozenset[str]:

@@ -21,6 +21,8 @@ STATUS: dict[Outcome, Status] = {
 }
 
 
+# A hundred years: what is longer is a mistake, and no date any more.
+LONGEST_SECONDS = 100 * 365 * 86400.0
 # An empty log of a step that has ended looks, to some clients, as if it was still to come.
 NOTHING_TO_PREPARE = "This run only pretends: there is nothing to prepare.\n"
 
@@ -56,8 +58,9 @@ class Script:
         return cls(**{**values, "steps": told})
 
     def __post_init__(self) -> None:
-        if self.seconds < 0 or self.starting_seconds < 0:
-            raise ValueError("A scripted run cannot take less than no time.")
+        for seconds in (self.seconds, self.starting_seconds):
+            if not 0 <= seconds <= LONGEST_SECONDS:
+                raise ValueError(f"A scripted run takes between no time and {LONGEST_SECONDS:.0f} seconds.")
 
     @property
     def status(self) -> Status:

@@ -240,6 +240,11 @@ class Store:
         row = self._db.execute("SELECT * FROM runs WHERE id = ?", [run_id]).fetchone()
         return None if row is None else _run(row)
 
+    def latest_time(self) -> int:
+        """Return when the newest change was made; 0 if there was none."""
+        (latest,) = self._db.execute("SELECT max(updated_at) FROM runs").fetchone()
+        return int(latest or 0)
+
     def unfinished(self) -> list[Run]:
         """Return the runs that are not final, oldest first."""
         rows = self._db.execute("SELECT * FROM runs WHERE status < ? ORDER BY id", [Status.SUCCESS])

@@ -231,8 +231,8 @@ def emulator(
         clock: ``"virtual"`` for time that moves by `clock.advance` only; ``"real"`` time can also be moved.
         port: The port; a free one if left out.
         tls: Speak https, with a certificate made on the spot.
-        lag: Seconds after a run's end until its artifacts and its last log are there; as the configuration
-            says, or else 2, if left out.
+        lag: Seconds from a run's end until its artifacts, and from a step's end until its log are there; as
+            the configuration says, or else 2, if left out.
         seed: Makes the chance of faults the same again, in place of the configuration's.
 
     Yields:

@@ -37,7 +37,7 @@ STATUSES = {
     Status.CANCELLED: "Canceled",
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Webhooks:
@@ -194,7 +194,7 @@ class Webhooks:
         self._closed = True
         lost = self._outbox.close() + len(self._expected)
         if lost:
-            _logger.warning("The emulator stopped before %d webhook events were delivered.", lost)
+            log.warning("The emulator stopped before %d webhook events were delivered.", lost)
 
     def _deliver(self, subscription_id: str, body: bytes) -> bool:
         """Try a delivery; return whether it is not to be tried again."""
@@ -221,7 +221,7 @@ def _body(event: dict[str, Any], one: Subscription) -> bytes:
 
 
 def _give_up(subscription_id: str) -> None:
-    _logger.warning("Webhook %s: an event could not be delivered; see its http_status_code.", subscription_id)
+    log.warning("Webhook %s: an event could not be delivered; see its http_status_code.", subscription_id)
 
 
 def _time(at: int) -> datetime:

@@ -404,7 +404,9 @@ class DbtCloudHook(BaseHook):
     ) -> bytes:
         """Return an artifact's content; waits some seconds for it if the run has only just ended."""
         client = self.get_conn(account_id)
-        return when_there(client, run_id, lambda: client.get_artifact(run_id, path, step), self.log, step)
+        return when_there(
+            client, run_id, path, lambda: client.get_artifact(run_id, path, step), self.log, step
+        )
 
     def download_job_run_artifact(
         self,
@@ -417,7 +419,7 @@ class DbtCloudHook(BaseHook):
         """Stream an artifact to a file and return its size in bytes; waits like `get_job_run_artifact`."""
         client = self.get_conn(account_id)
         return when_there(
-            client, run_id, lambda: client.download_artifact(run_id, path, target, step), self.log, step
+            client, run_id, path, lambda: client.download_artifact(run_id, path, target, step), self.log, step
         )
 
     def retry_failed_job_run(self, job_id: int, account_id: int | None = None) -> Run:

@@ -271,7 +271,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
             now = time.time()
             limit = self.execution_timeout
             deadline = None if limit is None else now + limit.total_seconds()
-            return self._wait_deferred(run.id, now + self.timeout, deadline)
+            return self._wait_deferred(context, run.id, now + self.timeout, deadline)
         return self._wait_here(run)
 
     def execute_complete(
@@ -290,7 +290,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
             return self._result(run)
         if ended.status == "timeout":
             raise DbtCloudJobRunException(self._give_up(ended.message))
-        return self._wait_deferred(ended.run_id, end_time or time.time() + self.timeout, execution_deadline)
+        end_time = end_time or time.time() + self.timeout
+        return self._wait_deferred(context, ended.run_id, end_time, execution_deadline)
 
     def on_kill(self) -> None:
         """Cancel the run that this task started; bounded, for the worker is about to be killed."""
@@ -306,15 +307,10 @@ class DbtCloudRunJobOperator(WaitsForRun):
             self.log.info("Cancelled job run %s, since the task was killed.", self.run_id)
 
     def _marker(self, context: Context) -> Marker:
-        task_instance = context["ti"]
-        map_index = task_instance.map_index
         return Marker.for_task(
             deployment=self.hook.settings.deployment or airflow_base_url(),
-            dag_id=task_instance.dag_id,
-            run_id=task_instance.run_id,
-            task_id=task_instance.task_id,
-            map_index=-1 if map_index is None else map_index,
-            epoch=task_instance.max_tries,
+            epoch=context["ti"].max_tries,
+            **_names(context),
         )
 
     def _no_run_before(self, context: Context) -> datetime | None:
@@ -381,12 +377,15 @@ class DbtCloudRunJobOperator(WaitsForRun):
         body["cause"] = marker.cause(reason)
         return body
 
-    def _wait_deferred(self, run_id: int, end_time: float, execution_deadline: float | None) -> NoReturn:
+    def _wait_deferred(
+        self, context: Context, run_id: int, end_time: float, execution_deadline: float | None
+    ) -> NoReturn:
         self._hand_over(
             run_id,
             self.check_interval,
             end_time=end_time,
             execution_deadline=execution_deadline,
+            owner=_names(context) if self._owned else None,
             owned=self._owned,
         )
 
@@ -421,3 +420,15 @@ class DbtCloudRunJobOperator(WaitsForRun):
             self.log.info("Job run %s has completed successfully in %s.", run.id, run.duration)
             return run.id
         raise DbtCloudJobRunException(report_failure(self.hook.get_conn(), run, self.log))
+
+
+def _names(context: Context) -> dict[str, Any]:
+    """What names a task instance."""
+    task_instance = context["ti"]
+    map_index = task_instance.map_index
+    return {
+        "dag_id": task_instance.dag_id,
+        "run_id": task_instance.run_id,
+        "task_id": task_instance.task_id,
+        "map_index": -1 if map_index is None else map_index,
+    }

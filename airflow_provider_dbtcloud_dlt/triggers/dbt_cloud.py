@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_dbtcloud_dlt.client import checks
+from airflow_provider_dbtcloud_dlt.client import DbtCloudError, checks
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Wait
-from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS
+from airflow_provider_dbtcloud_dlt.compat import task_state
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
+
+KILLED_STATES = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
+"""States of a task that no longer waits: marked so by a person, or by what happened to its DAG run."""
+
+_cancellations: set[asyncio.Task[None]] = set()
 
 
 class DbtCloudRunJobTrigger(BaseTrigger):
@@ -29,6 +36,8 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         hook_params: further arguments of `DbtCloudHook`; JSON values.
         execution_deadline: likewise `end_time`, by the task's ``execution_timeout``.
         outage_tolerance: seconds for which an API that does not answer is outlived.
+        owner: the task instance that started the run (`dag_id`, `run_id`, `task_id`, `map_index`): when it
+            is killed while it waits, the run is cancelled. Default: nobody; the run is left alone.
     """
 
     def __init__(
@@ -41,6 +50,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         hook_params: Mapping[str, Any] | None = None,
         execution_deadline: float | None = None,
         outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
+        owner: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
@@ -55,6 +65,8 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         }
         self.execution_deadline = execution_deadline
         self.outage_tolerance = outage_tolerance
+        self.owner = None if owner is None else dict(owner)
+        self._has_ended = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow keeps in its database."""
@@ -69,6 +81,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
                 "hook_params": self.hook_params,
                 "execution_deadline": self.execution_deadline,
                 "outage_tolerance": self.outage_tolerance,
+                "owner": self.owner,
             },
         )
 
@@ -78,5 +91,40 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         poller = Poller.shared(self.conn_id, self.account_id, self.hook_params)
         async with poller.subscribed(wait, self.poll_interval) as subscription:
             ending = await subscription.ended
+        self._has_ended = True
         payload = {"status": ending.status, "run_id": self.run_id, "message": ending.message}
         yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Cancel the run, if its task was killed while it waited (Airflow 3.3 and newer).
+
+        Airflow gives this about a second, and calls it as well when a trigger moves to another triggerer.
+        """
+        if self.owner is None or self._has_ended:
+            return
+        cancellation = asyncio.get_running_loop().create_task(self._cancel_if_killed(self.owner))
+        _cancellations.add(cancellation)  # the loop itself would forget it
+        cancellation.add_done_callback(_cancellations.discard)
+        await asyncio.shield(cancellation)
+
+    async def _cancel_if_killed(self, owner: Mapping[str, Any]) -> None:
+        try:
+            state = await asyncio.to_thread(task_state, **owner)
+        except Exception as error:  # noqa: BLE001 - without the state nothing may be cancelled
+            self.log.warning(
+                "Job run %s goes on: whether its task was killed could not be learnt. %s", self.run_id, error
+            )
+            return
+        # Deferred: only moved to another triggerer, or cleared and waiting again. Any other state that is no
+        # end belongs to a try that goes on with this run, or cancels it.
+        if state is not None and state not in KILLED_STATES:
+            self.log.info("Job run %s goes on: its task is %s.", self.run_id, state)
+            return
+        try:
+            hook = DbtCloudHook(self.conn_id, self.account_id, **{**self.hook_params, "retry_budget": 0})
+            client = await hook.aget_conn()
+            await asyncio.to_thread(client.cancel_run, self.run_id)
+        except DbtCloudError as error:
+            self.log.warning("Job run %s could not be cancelled and may go on. %s", self.run_id, error)
+        else:
+            self.log.info("Cancelled job run %s, since its task was killed.", self.run_id)

@@ -28,7 +28,9 @@ def cloud(late: Emulator) -> DBTCloudClientV2:
 
 def read(cloud: DBTCloudClientV2, late: Emulator, run_id: int, path: str = "manifest.json") -> bytes:
     """Read an artifact; waiting moves the emulator's clock."""
-    return when_there(cloud, run_id, lambda: cloud.get_artifact(run_id, path), LOG, sleep=late.clock.advance)
+    return when_there(
+        cloud, run_id, path, lambda: cloud.get_artifact(run_id, path), LOG, sleep=late.clock.advance
+    )
 
 
 def test_artifact_of_a_run_that_has_just_ended_is_waited_for(late: Emulator, cloud: DBTCloudClientV2) -> None:
@@ -73,3 +75,17 @@ def test_artifact_that_is_there_costs_one_request(late: Emulator, cloud: DBTClou
     late.requests.clear()
     read(cloud, late, run_id)
     assert len(late.requests) == 1
+
+
+def test_artifact_that_comes_while_it_is_looked_for_is_read(late: Emulator, cloud: DBTCloudClientV2) -> None:
+    """A list that has it by now means: read again."""
+    run_id = late.trigger()
+
+    def read_as_time_goes_by() -> bytes:
+        try:
+            return cloud.get_artifact(run_id, "manifest.json")
+        finally:
+            late.clock.advance(5)
+
+    found = when_there(cloud, run_id, "manifest.json", read_as_time_goes_by, LOG, sleep=late.clock.advance)
+    assert found == b"{}"

@@ -220,7 +220,15 @@ def test_older_twin_is_adopted(newer: int, older: int, make_run: MakeRun) -> Non
     twin = make_run(1, older, cause=str(MARKER))
     other = make_run(2, newer, cause=str(MARKER))
     expected = other if (newer, older) == (3, 10) else twin
-    assert decide(MARKER, [other, twin], retry_from_failure=True) == Adopt(expected)
+    decision = decide(MARKER, [other, twin], retry_from_failure=True)
+    assert isinstance(decision, Adopt)
+    assert decision.run == expected
+
+
+def test_younger_active_twin_is_cancelled(make_run: MakeRun) -> None:
+    """One run is enough; whoever looks decides the same."""
+    oldest, *younger = (make_run(number, 3, cause=str(MARKER)) for number in (1, 2, 3))
+    assert decide(MARKER, [oldest, *younger]) == Adopt(oldest, cancel=tuple(reversed(younger)))
 
 
 runs_strategy = st.lists(
@@ -263,6 +271,8 @@ def test_decisions_are_safe(
     elif isinstance(decision, Adopt):
         assert ours[decision.run.id] == MARKER.epoch or decision.run.retrying_run_id is not None
         assert not wait or decision.run.status not in (20, 30)
+        assert all(ours[run.id] == MARKER.epoch and run in active for run in decision.cancel)
+        assert all(run.id > decision.run.id for run in decision.cancel)
     else:
         assert retry
         assert decision.run.id in ours

@@ -15,7 +15,6 @@ from airflow_provider_dbtcloud_dlt.client import (
     NotFoundError,
     RejectedRequestError,
     RunStatus,
-    ServerError,
     UnreachableError,
 )
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
@@ -287,21 +286,59 @@ def test_run_that_is_listed_late_is_found(start: Start, emu: Emulator, time: Any
     assert time.slept[:4] == [1.0, 2.0, 4.0, 8.0]
 
 
-def test_lost_request_is_raised_after_a_minute(start: Start, emu: Emulator, time: Any) -> None:
-    """No run was started: the next try starts it."""
+def test_lost_request_is_sent_once_more_after_a_minute(start: Start, emu: Emulator, time: Any) -> None:
+    """No run has appeared: it was the request that was lost."""
     emu.drop_next(path=TRIGGER)
+    assert [start(look_first=False).run.id] == _run_ids(emu)
+    assert sum(time.slept) == 60
+
+
+def test_request_that_is_lost_twice_is_an_error(start: Start, emu: Emulator, time: Any) -> None:
+    """The next try of the task starts it, if there is one."""
+    emu.drop_next(2, path=TRIGGER)
     with pytest.raises(UnreachableError):
         start(look_first=False)
-    assert sum(time.slept) == 60
+    assert sum(time.slept) == 120
     assert emu.runs() == []
 
 
+def test_second_trigger_whose_answer_is_lost_is_found(start: Start, emu: Emulator) -> None:
+    """First the request is lost, then the answer: one run."""
+    emu.script_job(emu.job_id, seconds=600)
+    emu.drop_next(path=TRIGGER)
+    emu.drop_next(path=TRIGGER, after_effect=True)
+    assert [start(look_first=False).run.id] == _run_ids(emu)
+
+
+@pytest.fixture
+def twins(start: Start, emu: Emulator) -> tuple[Started, list[int]]:
+    """The answer is lost, and for a minute no list shows the run: a second one is started."""
+    emu.script_job(emu.job_id, seconds=600)
+    emu.drop_next(path=TRIGGER, after_effect=True)
+    emu.fail_next(path="GET .*/runs/", body='{"data": []}', status=200, n=6)
+    return start(look_first=False), _run_ids(emu)
+
+
+def test_older_of_two_active_runs_stays(twins: tuple[Started, list[int]], emu: Emulator) -> None:
+    """The other is cancelled."""
+    started, (older, _) = twins
+    assert started.run.id == older
+    assert [run["status_humanized"] for run in emu.runs()] == ["Running", "Cancelled"]
+
+
+def test_later_try_cancels_the_younger_of_two_active_runs(start: Start, emu: Emulator) -> None:
+    """A worker that died between its two triggers has left both."""
+    emu.script_job(emu.job_id, seconds=600)
+    older, younger = (emu.trigger(cause=MARKER.cause("Airflow")) for _ in range(2))
+    assert start().run.id == older
+    assert emu.engine.run(younger).status_message == "Cancelled by user."
+
+
 def test_html_502_may_have_started_a_run(start: Start, emu: Emulator) -> None:
-    """Nothing was started here; it was looked for all the same."""
+    """Nothing was started here; it was looked for before the second trigger, and once after it."""
     emu.fail_next(path=TRIGGER, status=502)
-    with pytest.raises(ServerError):
-        start(look_first=False)
-    assert [method for method, _ in emu.requests] == ["POST"] + ["GET"] * 6
+    start(look_first=False)
+    assert [method for method, _ in emu.requests] == ["POST", *["GET"] * 6, "POST", "GET"]
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, RejectedRequestError), (404, NotFoundError)])

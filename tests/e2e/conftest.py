@@ -24,6 +24,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlightsStack]:
     content["environments"].append({"id": 101, "name": "Empty", "project": "Flights", "schema": "nowhere"})
     steps = ["dbt test --select daily_summary"]
     content["jobs"].append({"name": "Broken", "environment": "Empty", "steps": steps})
+    script = {"seconds": 3600, "concurrent": True}
+    content["jobs"].append(
+        {"name": "Endless", "environment": "Empty", "steps": ["dbt build"], "script": script}
+    )
     config.write_text(yaml.safe_dump(content))
     with FlightsStack(folder, dags=dags, emulator_config=config) as running:
         yield running

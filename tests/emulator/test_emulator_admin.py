@@ -128,6 +128,26 @@ def test_a_job_is_scripted(admin, api):
     assert (answer.status_code, run["status"], run["status_message"]) == (204, 20, "As told")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/jobs/1000/script", '{"seconds": 1e400}'),
+        ("PUT", "/jobs/1000/script", '{"starting_seconds": NaN}'),
+        ("POST", "/clock", '{"advance_seconds": NaN}'),
+        ("POST", "/clock", '{"advance_seconds": 1e400}'),
+        ("POST", "/token", '{"expires_in_seconds": 1e400}'),
+        ("POST", "/faults", '{"kind": "slow", "seconds": 1e400}'),
+    ],
+)
+def test_endless_times_are_refused(emu, api, method, path, body):
+    """What is no moment in time is a 422, and everything goes on."""
+    headers = {"Authorization": f"Token {emu.token}", "Content-Type": "application/json"}
+    answer = requests.request(method, f"{emu.url}/emulator{path}", headers=headers, data=body, timeout=5)
+
+    assert answer.status_code == 422
+    assert api.trigger()
+
+
 def test_an_unknown_job_cannot_be_scripted(admin):
     """A mistyped id is told."""
     assert admin("PUT", "/jobs/9/script", seconds=1).status_code == 404

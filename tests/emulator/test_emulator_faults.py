@@ -216,6 +216,23 @@ def test_one_faults_chance_does_not_depend_on_other_requests(others, seed):
     assert hit(others) == hit([False] * len(others))
 
 
+@given(first=st.floats(0.05, 1), seed=st.integers(0, 1000))
+def test_one_faults_chance_does_not_depend_on_other_faults(first, seed):
+    """A fault is tried at the same requests, whether one before it has hit them or not."""
+
+    def tried(*before):
+        faults = Faults([*before, Fault(kind="drop", probability=0.3)], seed)
+        taken = [faults.take(REQUEST) for _ in range(30)]
+        return [None if fault in before else fault for fault in taken], [fault in before for fault in taken]
+
+    alone, _ = tried()
+    beside, hidden = tried(Fault(kind="slow", probability=first))
+
+    assert [one for one, is_hidden in zip(alone, hidden, strict=True) if not is_hidden] == [
+        one for one, is_hidden in zip(beside, hidden, strict=True) if not is_hidden
+    ]
+
+
 @given(times=st.integers(1, 20), asked=st.integers(0, 40))
 def test_no_more_requests_are_hit_than_were_asked_for(times, asked):
     """`times` is an upper bound that is reached."""
@@ -236,6 +253,7 @@ def test_no_more_requests_are_hit_than_were_asked_for(times, asked):
         ({"probability": 1.5}, "probability"),
         ({"times": 0}, "times"),
         ({"chance": 1}, "chance"),
+        ({"kind": "slow", "seconds": float("inf")}, "seconds"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(fields, told):

@@ -7,7 +7,7 @@ from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
 @pytest.fixture
 def emu():
-    """The default: artifacts and the last log come two seconds late."""
+    """The default: artifacts and logs come two seconds late."""
     with emulator(clock="virtual") as running:
         told = [("dbt seed", "success", "Seeds."), ("dbt build", "error", "Database Error")]
         running.script_job(running.job_id, seconds=60, steps=told, artifacts={"manifest.json": "{}"})
@@ -38,19 +38,28 @@ def test_artifacts_come_after_the_end(emu, api, run_id):
     assert seen(api, run_id) == (["manifest.json"], 200, True)
 
 
-def logs(api, run_id):
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(31, ["", ""]), (32, ["Seeds.", ""]), (62, ["Seeds.", "Database Error"])]
+)
+def test_a_log_comes_after_its_steps_end(emu, api, seconds, expected):
+    """Not while the step runs, and once it is there it stays."""
+    run_id = emu.trigger()
+    emu.clock.advance(seconds)
     steps = api.data(f"/runs/{run_id}/", include_related="run_steps")["run_steps"]
-    assert [api.data(f"/steps/{step['id']}/")["logs"] for step in steps] == [step["logs"] for step in steps]
-    return [step["logs"] for step in steps[2:]]
+
+    assert [step["logs"] for step in steps[2:]] == expected
+    assert [api.data(f"/steps/{step['id']}/")["logs"] for step in steps[2:]] == expected
 
 
-def test_the_last_log_comes_after_the_end(emu, api, run_id):
-    """The step that ended the run has no log yet; earlier steps have theirs."""
-    before = logs(api, run_id)
-    emu.clock.advance(2)
+def test_without_lag_a_log_can_be_read_as_it_grows(make_api):
+    """For those who want to see it at once."""
+    with emulator(clock="virtual", lag=0) as emu:
+        emu.script_job(emu.job_id, seconds=60, steps=[("dbt build", "success", "So far")])
+        run_id = emu.trigger()
+        emu.clock.advance(30)
+        steps = make_api(emu).data(f"/runs/{run_id}/", include_related="run_steps")["run_steps"]
 
-    assert before == ["Seeds.", ""]
-    assert logs(api, run_id) == ["Seeds.", "Database Error"]
+    assert (steps[2]["status_humanized"], steps[2]["logs"]) == ("Running", "So far")
 
 
 def test_people_need_not_wait(emu, run_id):
@@ -80,4 +89,4 @@ def test_the_lag_is_configured():
         last = emu.engine.history.steps(run)[-1]
 
     assert there == [False, True]
-    assert emu.engine.history.log_is_in(run, last)
+    assert emu.engine.history.log_is_in(last)

@@ -156,6 +156,41 @@ def test_ten_thousand_runs_cost_little(emu):
     assert time.process_time() - begin < 10 * 0.03
 
 
+def test_a_long_queue_costs_little(queued):
+    """Thousands of runs of one job wait: each says for which one, and they end one after the other."""
+    runs = [queued.engine.trigger(1000, {"cause": "many"}).id for _ in range(2000)]
+    begin = time.process_time()
+    queued.clock.advance(11 * 1000)
+    page, _ = queued.engine.runs(Selection(order="id DESC", limit=100))
+    blockers = {tuple(queued.engine.blocked_by(run)) for run in page}
+
+    assert time.process_time() - begin < 2
+    assert blockers == {(runs[1000],)}
+
+
+def test_whoever_is_told_of_ended_runs_cannot_hold_them_up(tmp_path):
+    """A callback that fails, as when nobody reads the terminal any more, changes nothing."""
+
+    def fail(run, history):
+        raise SystemExit(1)
+
+    engine = Engine(configuration.parse(configuration.example(), Path.cwd()), tmp_path, VirtualClock(), fail)
+    try:
+        runs = [engine.run(engine.trigger(1000, {"cause": "x"}).id) for _ in range(2)]
+    finally:
+        engine.close()
+    assert [run.status for run in runs] == [Status.SUCCESS, Status.SUCCESS]
+
+
+def test_nothing_begins_while_it_closes(queued):
+    """A run that is cancelled then does not make room for the next."""
+    first, second = queued.trigger(1000), queued.trigger(1000)
+    queued.engine._closing.set()
+    queued.engine.cancel(first)
+
+    assert queued.engine.run(second).status is Status.QUEUED
+
+
 class Queue(RuleBasedStateMachine):
     """Whatever is triggered, cancelled and waited for: slots, order and times stay right."""
 

@@ -30,6 +30,16 @@ def test_a_scripted_run_goes_on_while_nobody_serves(tmp_path):
         assert [run["status"] for run in emu.runs()] == [10]
 
 
+def test_a_clock_that_was_moved_stays_so(tmp_path):
+    """What was told as past does not lie in the future after a restart."""
+    with emulator(state_dir=tmp_path) as emu:
+        emu.clock.advance(86_400)
+        run_id = emu.trigger()
+
+    with emulator(state_dir=tmp_path) as emu:
+        assert emu.clock.now() >= emu.engine.run(run_id).finished_at
+
+
 def test_ids_are_never_given_twice(tmp_path):
     """Numbers go on after a restart."""
     ids = []

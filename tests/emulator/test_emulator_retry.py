@@ -30,7 +30,10 @@ def test_a_retry_is_a_new_run_from_the_failed_step_on(emu, api):
     steps = api.data(f"/runs/{retried['id']}/", include_related="run_steps")["run_steps"]
 
     assert (retried["retrying_run_id"], retried["status"]) == (failed, 1)
-    assert retried["trigger"]["schema_override"] == "other"
+    assert (retried["trigger"]["schema_override"], retried["trigger"]["cause"]) == (
+        "other",
+        f"Retry of run {failed}",
+    )
     assert [step["name"] for step in steps[2:]] == [
         "Invoke dbt with `dbt retry`",
         "Invoke dbt with `dbt test`",

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from airflow_provider_dbtcloud_dlt.emulator.clock import VirtualClock
+from airflow_provider_dbtcloud_dlt.emulator.config import ConfigError
 from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
 ALL = ["job.run.started", "job.run.completed", "job.run.errored"]
@@ -718,6 +719,15 @@ def test_other_hosts_can_be_configured():
     with emulator(config, clock="virtual") as emu:
         Hooks(emu).create("https://receiver.example/hook")
         assert Hooks(emu).ask("POST", "/subscriptions", json=body("http://other/")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"pauses": [-1]}, {"timeout": 0}, {"timeout": float("inf")}, {"hosts": "a"}, {"host": ["a"]}]
+)
+def test_a_mistake_in_the_configuration_is_told(wrong):
+    """As everywhere in the file."""
+    with pytest.raises(ConfigError, match="webhooks"), emulator(CONFIG | {"webhooks": wrong}):
+        pass
 
 
 def test_a_target_that_is_no_longer_allowed_is_not_asked(tmp_path, receiver):

@@ -373,6 +373,16 @@ def _step_of_artifacts(spec: Json) -> None:
     spec["paths"][artifacts]["get"]["parameters"].append(copy.deepcopy(step))
 
 
+@_patch("clients repeat ids of the path: dagster's in a list's query, dbt-cloud-cli in a trigger's body")
+def _repeated_ids(spec: Json) -> None:
+    for _, operation in operations(spec):
+        if "limit" in parameters(operation):
+            account = {"name": "account_id", "in": "query", "schema": {"type": "integer", **INT64}}
+            operation["parameters"].append(account)
+    properties = spec["components"]["schemas"]["TriggerRunRequestRequest"]["properties"]
+    properties |= {name: {"type": "integer"} for name in ("account_id", "job_id")}
+
+
 @_patch("a trigger's body is JSON, its optional fields may be null, a cause has 255 characters at most")
 def _trigger_body(spec: Json) -> None:
     schema = spec["components"]["schemas"]["TriggerRunRequestRequest"]

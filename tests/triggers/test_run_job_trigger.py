@@ -1,11 +1,15 @@
 """The trigger: what Airflow stores of it, and the one event that it yields."""
 
+import asyncio
 import inspect
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time.comms import TaskStatesResult
+from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt.client import InvalidCredentialsException
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
@@ -34,9 +38,8 @@ def test_class_path_leads_to_the_class() -> None:
 
 def test_stored_arguments_build_the_same_trigger() -> None:
     """What is stored, as JSON, builds a trigger that stores the same."""
-    first = trigger(
-        account_id=1, hook_params={"timeout": 5}, execution_deadline=9.5, outage_tolerance=3.0
-    ).serialize()
+    more = {"hook_params": {"timeout": 5}, "execution_deadline": 9.5, "owner": {"dag_id": "d"}}
+    first = trigger(account_id=1, outage_tolerance=3.0, **more).serialize()
     assert DbtCloudRunJobTrigger(**json.loads(json.dumps(first[1]))).serialize() == first
 
 
@@ -145,3 +148,74 @@ def test_strange_events_fail_loudly(event: Any) -> None:
     """A missing or unknown event is never taken for a success."""
     with pytest.raises(DbtCloudJobRunException, match="not one of its own"):
         RunEvent.read(event)
+
+
+# --- killed while it waits ----------------------------------------------------------------------------------
+
+OWNER = {"dag_id": "elt", "run_id": "manual__1", "task_id": "transform", "map_index": -1}
+
+
+@pytest.fixture
+def killed(emu: Emulator, mocker: MockerFixture) -> Callable[..., str]:
+    """Kill a trigger while its run goes on, with the task in some state; return what the run is then."""
+    emu.script_job(emu.job_id, seconds=600)
+
+    def kill(state: str | None, owner: dict[str, Any] | None = OWNER, key: str = "transform") -> str:
+        supervisor = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
+        supervisor.send.return_value = TaskStatesResult(task_states={"manual__1": {key: state}})
+        one = trigger(emu.trigger(), owner=owner)
+        asyncio.run(one.on_kill())
+        return emu.runs()[-1]["status_humanized"]
+
+    return kill
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed", None])
+def test_killed_task_cancels_its_run(killed: Callable[..., str], state: str | None) -> None:
+    """Marked as ended by a person or with its DAG run, or cleared."""
+    assert killed(state) == "Cancelled"
+
+
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "restarting"])
+def test_task_that_goes_on_keeps_its_run(killed: Callable[..., str], state: str) -> None:
+    """The trigger moved to another triggerer, or the next try is about to find the run."""
+    assert killed(state) == "Running"
+
+
+def test_mapped_task_is_found_by_its_index(killed: Callable[..., str]) -> None:
+    """Its siblings' states do not count."""
+    assert killed("failed", {**OWNER, "map_index": 3}, key="transform_3") == "Cancelled"
+
+
+def test_run_of_somebody_else_is_left_alone(killed: Callable[..., str]) -> None:
+    """A run that was joined belongs to nobody here."""
+    assert killed("failed", owner=None) == "Running"
+
+
+def test_run_goes_on_when_the_tasks_state_cannot_be_learnt(
+    killed: Callable[..., str], mocker: MockerFixture, emu: Emulator
+) -> None:
+    """A trigger that only moves must not cancel what its successor waits for."""
+    supervisor = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
+    supervisor.send.side_effect = OSError("gone")
+    asyncio.run(trigger(emu.trigger(), owner=OWNER).on_kill())
+    assert emu.runs()[-1]["status_humanized"] == "Running"
+
+
+def test_api_that_fails_does_not_fail_the_kill(killed: Callable[..., str], emu: Emulator) -> None:
+    """Airflow goes on; the log says that the run may."""
+    emu.fail_next(5, path="/cancel/")
+    assert killed("failed") == "Running"
+
+
+def test_trigger_that_has_fired_cancels_nothing(emu: Emulator, mocker: MockerFixture) -> None:
+    """Airflow may call this after a normal end as well."""
+    supervisor = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
+    one = trigger(emu.trigger(), owner=OWNER)
+
+    async def fire_and_kill() -> None:
+        async for _ in one.run():
+            await one.on_kill()
+
+    asyncio.run(fire_and_kill())
+    assert supervisor.send.call_count == 0

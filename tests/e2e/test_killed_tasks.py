@@ -1,0 +1,92 @@
+"""Deferred tasks that somebody ends, in a real Airflow: what becomes of their dbt runs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flights_stack import FlightsStack
+
+pytestmark = pytest.mark.airflow
+
+DAG = "endless_job"
+TASK = "transform"
+PATIENCE = 90.0
+
+
+@dataclass
+class Waiting:
+    """A task that waits, deferred, for a dbt run that goes on."""
+
+    stack: FlightsStack
+    run_id: str
+
+    @property
+    def task(self) -> dict[str, Any]:
+        (task,) = self.stack.airflow.api.task_instances(DAG, self.run_id)
+        return task
+
+    def is_deferred(self) -> bool:
+        """Whether a triggerer has taken the wait over: before that, nobody could cancel the run."""
+        return self.task["state"] == "deferred" and bool(self.task.get("triggerer_job"))
+
+    def runs(self) -> list[Any]:
+        """The dbt runs of this DAG run's task, oldest first."""
+        found = self.stack.dbt_cloud.list_runs(include_related=["trigger"], order_by="id")
+        mine = self.stack.airflow.api.xcom(DAG, self.run_id, TASK, "job_run_id")
+        (marker,) = [run.trigger.cause.split("/")[0] for run in found if run.id == mine]
+        found = self.stack.dbt_cloud.list_runs(include_related=["trigger"], order_by="id")
+        return [run for run in found if run.trigger.cause.startswith(f"{marker}/")]
+
+    def told(self) -> str:
+        """What is known of the task, for a test's message."""
+        runs = [(run.id, run.status.humanized, run.trigger.cause) for run in self.runs()]
+        return f"{self.task['state']} {runs}\n{self.stack.airflow.api.log(DAG, self.run_id, TASK)}"
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        patience = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < patience, self.told()
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def waiting(stack: FlightsStack) -> Waiting:
+    api = stack.airflow.api
+    api.wait_for_dag(DAG)
+    api.unpause(DAG)
+    found = Waiting(stack, api.trigger(DAG))
+    found.until(found.is_deferred)
+    return found
+
+
+def test_a_task_marked_failed_cancels_its_run(waiting: Waiting) -> None:
+    """Whoever marks it failed wants the work to stop."""
+    waiting.stack.airflow.api.mark(DAG, waiting.run_id, TASK, "failed")
+    waiting.until(lambda: waiting.runs()[0].status.humanized == "Cancelled")
+
+
+def test_a_task_marked_successful_cancels_its_run(waiting: Waiting) -> None:
+    """Nobody waits for the run any more."""
+    waiting.stack.airflow.api.mark(DAG, waiting.run_id, TASK, "success")
+    waiting.until(lambda: waiting.runs()[0].status.humanized == "Cancelled")
+
+
+def test_a_dag_run_marked_failed_cancels_its_runs(waiting: Waiting) -> None:
+    """It ends the tasks that wait."""
+    waiting.stack.airflow.api.mark_run(DAG, waiting.run_id, "failed")
+    waiting.until(lambda: waiting.runs()[0].status.humanized == "Cancelled")
+
+
+def test_a_cleared_task_leaves_one_run(waiting: Waiting) -> None:
+    """The old run is cancelled, by the trigger or by the next try, and a new one goes on."""
+    waiting.stack.airflow.api.clear(DAG, waiting.run_id, TASK)
+    waiting.until(
+        lambda: (
+            [run.status.humanized for run in waiting.runs()] == ["Cancelled", "Running"]
+            and waiting.is_deferred()
+        )
+    )
+    waiting.stack.airflow.api.mark_run(DAG, waiting.run_id, "failed")
+    waiting.until(lambda: waiting.runs()[1].status.humanized == "Cancelled")
