@@ -77,7 +77,7 @@ class Wire:
                 body = _body(messages)
                 await send(messages[0])
                 await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-                await _cut(scope, receive)
+                await _cut(scope, receive, after_sending=True)
             case "not_json":
                 await self._carried_out(scope, receive)
                 page = "<html><body><h1>Scheduled maintenance</h1></body></html>"
@@ -139,8 +139,13 @@ def _body(messages: list[Message]) -> bytes:
     return b"".join(message.get("body", b"") for message in messages)
 
 
-async def _cut(scope: Scope, receive: Receive) -> None:
+async def _cut(scope: Scope, receive: Receive, *, after_sending: bool = False) -> None:
     """Close the connection without another word, as a network does."""
-    scope["state"]["transport"].abort()
+    transport: asyncio.Transport = scope["state"]["transport"]
+    if after_sending:
+        transport.close()
+    else:
+        # Throws away what a client that reads slowly has not been sent yet.
+        transport.abort()
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,11 @@
 """Faults between the socket and the API."""
 
+import contextlib
+import http.client
 import json
+import ssl
 import time
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -94,13 +98,30 @@ def test_a_slow_answer_arrives(emu, api):
     assert time.monotonic() - begin >= 0.2
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/"])
-def test_a_truncated_answer_breaks_off(emu, api, path):
-    """Half of the announced bytes arrive, then the connection is gone."""
-    emu.inject("truncate", times=1)
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("size", [10, 8_000_000])
+def test_a_truncated_answer_breaks_off(tls, size):
+    """Status, headers and half of the announced bytes arrive, however many, then the connection is gone."""
+    with emulator(tls=tls, lag=0) as emu:
+        emu.script_job(emu.job_id, artifacts={"manifest.json": "x" * size})
+        path = f"/api/v2/accounts/1/runs/{emu.trigger()}/artifacts/manifest.json"
+        emu.inject("truncate", times=1)
+        address, context = urlsplit(emu.url), ssl.create_default_context(cafile=emu.ca_file)
+        connection = (
+            http.client.HTTPSConnection(address.netloc, timeout=5, context=context)
+            if tls
+            else http.client.HTTPConnection(address.netloc, timeout=5)
+        )
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Authorization": f"Token {emu.token}"})
+            answer = connection.getresponse()
+            # A client that is slower than the server can send.
+            time.sleep(0.2)
+            with pytest.raises(http.client.IncompleteRead) as broken:
+                answer.read()
 
-    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        api.get(path)
+    assert (answer.status, int(answer.headers["Content-Length"])) == (200, size)
+    assert broken.value.partial == b"x" * (size // 2)
 
 
 def test_an_answer_that_is_no_json_has_taken_effect(emu, api):
