@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_dbtcloud_dlt.emulator import answers
-from airflow_provider_dbtcloud_dlt.emulator.faults import Fault, Faults, Request
+from airflow_provider_dbtcloud_dlt.emulator.faults import BODILESS, Fault, Faults, Request
 
 UNKNOWN_STATUS_NAME = "Paused"
 
@@ -111,12 +111,14 @@ def _described(scope: Scope) -> Request:
 
 
 def _failure(fault: Fault) -> Response:
-    headers = dict(fault.headers)
+    headers, status = dict(fault.headers), fault.status or 502
     if fault.retry_after is not None:
         headers["Retry-After"] = str(fault.retry_after)
+    if status in BODILESS:
+        return Response(None, status, headers)
     if fault.body is None:
-        return answers.failed(fault.status or 502, headers)
-    return HTMLResponse(fault.body, fault.status or 502, headers)
+        return answers.failed(status, headers)
+    return HTMLResponse(fault.body, status, headers)
 
 
 async def _with_unknown_status(messages: list[Message], status: int, send: Send) -> None:

@@ -50,6 +50,24 @@ def test_a_rate_limit_says_when_to_come_back_or_not(emu, api, retry_after, heade
     assert (answer.status_code, answer.headers.get("Retry-After")) == (429, header)
 
 
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_an_answer_that_may_have_no_body_has_none(emu, api, status):
+    """It arrives, and the connection serves the next request."""
+    emu.inject("status", status=status, retry_after=1, times=1)
+    answer = api.session.get(f"{api.base}/", timeout=5)
+
+    assert (answer.status_code, answer.headers["Retry-After"], answer.content) == (status, "1", b"")
+    assert (api.get("/").status_code, emu.connections) == (200, 1)
+
+
+def test_whatever_a_header_may_hold_arrives(emu, api):
+    """Letters beyond ASCII, and nothing at all, are legal."""
+    emu.inject("status", status=200, body="ok", headers={"X-Name": "Jürgen, \t(£)", "Y": ""})
+    headers = api.session.get(f"{api.base}/", timeout=5).headers
+
+    assert (headers["X-Name"], headers["Y"]) == ("Jürgen, \t(£)", "")
+
+
 def test_a_fault_may_be_for_one_path_only(emu, api):
     """The pattern is searched in method and path."""
     emu.fail_next(1, status=429, path="^POST .*/run/", body="")
@@ -253,6 +271,18 @@ def test_no_more_requests_are_hit_than_were_asked_for(times, asked):
         ({"kind": "slow", "body": "x"}, "takes no body"),
         ({"kind": "status", "status": 99}, "between 200 and 599"),
         ({"kind": "pk_in_refused", "endpoint": "get_run"}, "is for list_runs only"),
+        ({"status": 304, "body": "x"}, "an answer with the status 304 has no body"),
+        ({"body": "\ud800"}, "is no text"),
+        ({"kind": "not_json", "body": "\udfff"}, "is no text"),
+        ({"headers": {"Content-length": "5"}}, "follows from the body"),
+        ({"headers": {"Transfer-Encoding": "chunked"}}, "follows from the body"),
+        ({"headers": {"": "5"}}, "cannot be the name of a header"),
+        ({"headers": {"X\r\nY": "5"}}, "cannot be the name of a header"),
+        ({"headers": {"Überschrift": "5"}}, "cannot be the name of a header"),
+        ({"headers": {"X": "5\r\nY: 6"}}, "the header X cannot be"),
+        ({"headers": {"X": " 5"}}, "the header X cannot be"),
+        ({"headers": {"X": "5 €"}}, "the header X cannot be"),
+        ({"retry_after": "5\n"}, "the header Retry-After cannot be"),
         ({"path": "("}, "not a regular expression"),
         ({"probability": 1.5}, "probability"),
         ({"times": 0}, "times"),
