@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def tell(run: Run, history: History) -> None:
         took = payloads.duration((run.finished_at or 0) - (run.started_at or run.finished_at or 0))
         color, status = COLORS[run.status], payloads.status_name(run.status).lower()
-        page = f"{address}/deploy/{config.account.id}/projects/{run.project_id}/runs/{run.id}/"
+        page = address + payloads.page(run, config.account.id)
         message = f"  {escape(run.status_message)}" if run.status_message else ""
         if run.status is Status.ERROR and (failure := history.failure(run)) is not None:
             message += f"  at step {failure[0].index}, {escape(failure[0].name)}"

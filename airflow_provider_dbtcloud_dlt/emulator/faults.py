@@ -203,7 +203,7 @@ def _check_header(name: str, value: str) -> None:
     """Raise an error unless a header can have this value."""
     if value != value.strip() or not _HEADER_VALUE.fullmatch(value):
         raise ValueError(
-            f"the header {name} cannot be {value!r}: one line of Latin-1, without spaces at its ends, is legal"
+            f"the header {name} cannot be {value!r}: only a line of Latin-1 without spaces at its ends can"
         )
 
 
