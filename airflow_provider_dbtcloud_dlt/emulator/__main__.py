@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import ipaddress
 import os
 import shlex
 import signal
@@ -22,6 +21,7 @@ from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator.api.app import ENDPOINTS
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault
 from airflow_provider_dbtcloud_dlt.emulator.history import History
+from airflow_provider_dbtcloud_dlt.emulator.hosts import is_loopback
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
 from airflow_provider_dbtcloud_dlt.emulator.service import Service
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StoreInUseError
@@ -149,7 +149,12 @@ def _certificate(options: argparse.Namespace) -> tls.Certificate | None:
         return tls.own(options.tls_cert, options.tls_key)
     if not options.tls:
         return None
-    return tls.made(options.state / "tls", {options.host, urlsplit(options.public_url or "").hostname or ""})
+    return tls.made(options.state / "tls", _names(options))
+
+
+def _names(options: argparse.Namespace) -> set[str]:
+    """Return the names under which it is reached, as far as the options tell them."""
+    return {options.host, urlsplit(options.public_url or "").hostname or ""} - {""}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -184,9 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = escape(names.get(run.job_id, str(run.job_id)))
         console.print(f"run {run.id}  {job}  [{color}]{status}[/]  {took}  {page}{message}")
 
+    # Where other machines can reach it, they do so under names that nobody told.
+    hosts = _names(options) if is_loopback(options.host) else None
     try:
         service = Service(
-            config, options.state, public_url=options.public_url, on_finished=None if options.quiet else tell
+            config,
+            options.state,
+            public_url=options.public_url,
+            on_finished=None if options.quiet else tell,
+            hosts=hosts,
         )
     except (configuration.ConfigError, StoreInUseError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
@@ -202,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(_hint(options.state, address))
         if certificate is not None and certificate.ca is not None:
             console.print(f"its certificate's authority: {certificate.ca.resolve()}")
-        if not _is_loopback(options.host):
+        if hosts is None:
             console.print(
                 "[yellow]Other machines can reach it: its pages show logs to whoever opens them.[/]"
             )
@@ -225,13 +236,6 @@ def _hint(state: Path, address: str) -> str:
         f"  export DBT_CLOUD__BASE_API_URL={address}/api DBT_CLOUD__ACCOUNT_ID=1 DBT_CLOUD__JOB_ID=1000\n"
         f'  export DBT_CLOUD__API_TOKEN="$(cat {escape(shlex.quote(str(state / "token")))})"'
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -21,6 +21,7 @@ from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.faults import Faults, Request
 from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.hosts import KnownHosts
 from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
 from airflow_provider_dbtcloud_dlt.emulator.store import Run
 from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
@@ -37,6 +38,7 @@ class Service:
         clock: The time; the machine's if left out.
         public_url: Where browsers reach it; whatever a request was sent to if left out.
         on_finished: Called with each run that ends and what it left behind.
+        hosts: Under which names the pages are shown, beside those of this machine itself; None for all names.
         record: Whether to keep a list of the requests.
 
     Raises:
@@ -52,6 +54,7 @@ class Service:
         *,
         public_url: str | None = None,
         on_finished: Callable[[Run, History], None] | None = None,
+        hosts: Collection[str] | None = (),
         record: bool = False,
     ) -> None:
         try:
@@ -62,6 +65,8 @@ class Service:
         self.keyring = Keyring(config.tokens, self.engine.clock)
         app = api.create_app(self.engine, self.keyring, public_url)
         app.include_router(pages.router)
+        if hosts is not None:
+            app.add_middleware(KnownHosts, names=hosts)
         self.wire = Wire(app, self.faults, self._describe, record=record)
         admin.install(app, self.faults, self.wire)
         _tell_errors(app)
