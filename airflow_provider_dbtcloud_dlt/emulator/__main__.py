@@ -1,6 +1,7 @@
 """The command line: ``python -m airflow_provider_dbtcloud_dlt.emulator --config emulator.yaml``."""
 
 import argparse
+import contextlib
 import inspect
 import os
 import shlex
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-from airflow_provider_dbtcloud_dlt.emulator import admin, payloads, project, tls
+from airflow_provider_dbtcloud_dlt.emulator import admin, payloads, private, project, tls
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator.api.app import ENDPOINTS
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault
@@ -119,10 +120,11 @@ def _epilog() -> str:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError
-    return value
+    """Return a number of seconds from the command line."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"a number of seconds from 0 is expected, not {text!r}")
 
 
 def _config(options: argparse.Namespace) -> configuration.Config:
@@ -169,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        options.state.mkdir(parents=True, exist_ok=True)
+        private.make_folder(options.state)
         config = _config(options)
         certificate = _certificate(options)
     except (configuration.ConfigError, tls.CertificateError, OSError) as error:
