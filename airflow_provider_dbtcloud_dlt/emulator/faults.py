@@ -102,7 +102,8 @@ class Fault(BaseModel):
             ``pk_in_ignored`` lists as if there were no `pk__in`.
         endpoint: Only requests to this endpoint, such as ``trigger_job``; None for all of the API.
         path: Only requests in whose ``METHOD /path?query`` this regular expression is found.
-        times: How many requests are hit; None for no end.
+        times: How many requests are hit, also those whose answer a kind leaves as it is, such as
+            ``unknown_status`` that of a run that has ended; None for no end.
         probability: How likely each of them is hit.
         status: The answer's status, or the run's.
         retry_after: The answer's ``Retry-After``: seconds, or a date as text.
