@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that only its owner can look into, and that is never committed; one that is there stays."""
+    """Make a folder that only its owner can look into and git leaves alone; one that is there stays."""
     if not folder.is_dir():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # By default it lies in the working directory, which may be a repository.
