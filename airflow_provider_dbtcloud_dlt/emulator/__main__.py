@@ -1,8 +1,8 @@
 """The command line: ``python -m airflow_provider_dbtcloud_dlt.emulator --config emulator.yaml``."""
 
 import argparse
+import contextlib
 import inspect
-import ipaddress
 import os
 import shlex
 import signal
@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-from airflow_provider_dbtcloud_dlt.emulator import admin, payloads, project, tls
+from airflow_provider_dbtcloud_dlt.emulator import admin, payloads, private, project, tls
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator.api.app import ENDPOINTS
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault
 from airflow_provider_dbtcloud_dlt.emulator.history import History
+from airflow_provider_dbtcloud_dlt.emulator.hosts import is_loopback
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
 from airflow_provider_dbtcloud_dlt.emulator.service import Service
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StoreInUseError
@@ -119,10 +120,11 @@ def _epilog() -> str:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError
-    return value
+    """Return a number of seconds from the command line."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"a number of seconds from 0 is expected, not {text!r}")
 
 
 def _config(options: argparse.Namespace) -> configuration.Config:
@@ -149,7 +151,12 @@ def _certificate(options: argparse.Namespace) -> tls.Certificate | None:
         return tls.own(options.tls_cert, options.tls_key)
     if not options.tls:
         return None
-    return tls.made(options.state / "tls", {options.host, urlsplit(options.public_url or "").hostname or ""})
+    return tls.made(options.state / "tls", _names(options))
+
+
+def _names(options: argparse.Namespace) -> set[str]:
+    """Return the names under which it is reached, as far as the options tell them."""
+    return {options.host, urlsplit(options.public_url or "").hostname or ""} - {""}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        options.state.mkdir(parents=True, exist_ok=True)
+        private.make_folder(options.state)
         config = _config(options)
         certificate = _certificate(options)
     except (configuration.ConfigError, tls.CertificateError, OSError) as error:
@@ -177,16 +184,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def tell(run: Run, history: History) -> None:
         took = payloads.duration((run.finished_at or 0) - (run.started_at or run.finished_at or 0))
         color, status = COLORS[run.status], payloads.status_name(run.status).lower()
-        page = f"{address}/deploy/{config.account.id}/projects/{run.project_id}/runs/{run.id}/"
+        page = address + payloads.page(run, config.account.id)
         message = f"  {escape(run.status_message)}" if run.status_message else ""
         if run.status is Status.ERROR and (failure := history.failure(run)) is not None:
             message += f"  at step {failure[0].index}, {escape(failure[0].name)}"
         job = escape(names.get(run.job_id, str(run.job_id)))
         console.print(f"run {run.id}  {job}  [{color}]{status}[/]  {took}  {page}{message}")
 
+    # Where other machines can reach it, they do so under names that nobody told.
+    hosts = _names(options) if is_loopback(options.host) else None
     try:
         service = Service(
-            config, options.state, public_url=options.public_url, on_finished=None if options.quiet else tell
+            config,
+            options.state,
+            public_url=options.public_url,
+            on_finished=None if options.quiet else tell,
+            hosts=hosts,
         )
     except (configuration.ConfigError, StoreInUseError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
@@ -202,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(_hint(options.state, address))
         if certificate is not None and certificate.ca is not None:
             console.print(f"its certificate's authority: {certificate.ca.resolve()}")
-        if not _is_loopback(options.host):
+        if hosts is None:
             console.print(
                 "[yellow]Other machines can reach it: its pages show logs to whoever opens them.[/]"
             )
@@ -225,13 +238,6 @@ def _hint(state: Path, address: str) -> str:
         f"  export DBT_CLOUD__BASE_API_URL={address}/api DBT_CLOUD__ACCOUNT_ID=1 DBT_CLOUD__JOB_ID=1000\n"
         f'  export DBT_CLOUD__API_TOKEN="$(cat {escape(shlex.quote(str(state / "token")))})"'
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _write(path: Path, text: str) -> None:

@@ -69,8 +69,7 @@ class Keyring:
         Raises:
             ValueError: If the new one is empty or could not stand in a header.
         """
-        if not secret.strip() or secret != secret.strip() or not secret.isascii() or not secret.isprintable():
-            raise ValueError("A token is printable ASCII without spaces at its ends, and not empty.")
+        check_secret(secret)
         with self._lock:
             self._current, self._expires_at = secret, None
 
@@ -78,6 +77,16 @@ class Keyring:
         """Let the account's own token expire after so many seconds of the emulator's clock."""
         with self._lock:
             self._expires_at = self._clock.now() + round(seconds * SECOND)
+
+
+def check_secret(secret: str) -> None:
+    """Check what is to be a token.
+
+    Raises:
+        ValueError: If it is empty or could not stand in a header: no client could send it.
+    """
+    if not secret.strip() or secret != secret.strip() or not secret.isascii() or not secret.isprintable():
+        raise ValueError("A token is printable ASCII without spaces at its ends, and not empty.")
 
 
 def _secret(authorization: str) -> str:

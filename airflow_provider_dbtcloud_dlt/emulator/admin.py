@@ -16,8 +16,6 @@ request needs the account's own token, also after that has expired for the API, 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
@@ -40,13 +38,6 @@ def install(app: FastAPI, faults: Faults, wire: Wire) -> None:
     app.state.faults = faults
     app.state.wire = wire
     app.include_router(_router)
-    app.add_exception_handler(RequestValidationError, _invalid)
-
-
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    # Without the input, which may be what JSON has no word for, such as NaN.
-    problems = error.errors() if isinstance(error, RequestValidationError) else []
-    return JSONResponse({"detail": [{"where": one["loc"], "what": one["msg"]} for one in problems]}, 422)
 
 
 def _authorized(request: Request) -> None:

@@ -37,7 +37,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_dbtcloud_dlt.emulator import commands
-from airflow_provider_dbtcloud_dlt.emulator.access import Token
+from airflow_provider_dbtcloud_dlt.emulator.access import Token, check_secret
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault
 from airflow_provider_dbtcloud_dlt.emulator.scripted import Script
 
@@ -341,6 +341,10 @@ def _secret(entry: _Secret, where: str) -> str:
     token = entry.token if entry.token_env is None else os.environ.get(entry.token_env)
     if not token:
         raise ConfigError(f"{where}: the token is empty ({entry.token_env or 'token'} has no value).")
+    try:
+        check_secret(token)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
     return token
 
 

@@ -53,6 +53,12 @@ _DEFAULTS: dict[Kind, dict[str, Any]] = {
     "fresh_run_404": {"seconds": 5.0},
     "unknown_status": {"status": 17},
 }
+# Answers with these have no body.
+BODILESS = frozenset({204, 205, 304})
+# What HTTP lets stand in a header's name and value; the server itself refuses to send anything else.
+_HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_SERVERS_OWN = frozenset({"content-length", "transfer-encoding"})
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,8 @@ class Fault(BaseModel):
             ``pk_in_ignored`` lists as if there were no `pk__in`.
         endpoint: Only requests to this endpoint, such as ``trigger_job``; None for all of the API.
         path: Only requests in whose ``METHOD /path?query`` this regular expression is found.
-        times: How many requests are hit; None for no end.
+        times: How many requests are hit, also those whose answer a kind leaves as it is, such as
+            ``unknown_status`` that of a run that has ended; None for no end.
         probability: How likely each of them is hit.
         status: The answer's status, or the run's.
         retry_after: The answer's ``Retry-After``: seconds, or a date as text.
@@ -128,6 +135,32 @@ class Fault(BaseModel):
                 raise ValueError(f"not a regular expression: {error}") from None
         return value
 
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for name, text in value.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be the name of a header")
+            if name.lower() in _SERVERS_OWN:
+                raise ValueError(f"the header {name} follows from the body and cannot be given")
+            _check_header(name, text)
+        return value
+
+    @field_validator("retry_after")
+    @classmethod
+    def _is_header(cls, value: int | str | None) -> int | str | None:
+        if isinstance(value, str):
+            _check_header("Retry-After", value)
+        return value
+
+    @field_validator("body")
+    @classmethod
+    def _is_text(cls, value: str | None) -> str | None:
+        # JSON can smuggle in what no encoding has: half of a surrogate pair.
+        if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("half of a surrogate pair is no text")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _with_defaults(cls, values: Any) -> Any:
@@ -144,6 +177,8 @@ class Fault(BaseModel):
             raise ValueError(f"a fault of the kind {self.kind!r} takes no {' and no '.join(foreign)}")
         if self.kind == "status" and not 200 <= (self.status or 0) <= 599:
             raise ValueError("the status of an answer is between 200 and 599")
+        if self.kind == "status" and self.status in BODILESS and self.body:
+            raise ValueError(f"an answer with the status {self.status} has no body")
         only = _ONLY.get(self.kind)
         if only is not None and self.endpoint is not None and self.endpoint not in only:
             raise ValueError(f"a fault of the kind {self.kind!r} is for {' and '.join(sorted(only))} only")
@@ -163,6 +198,14 @@ class Fault(BaseModel):
         if self.kind == "fresh_run_404":
             return request.run_age is not None and request.run_age < (self.seconds or 0)
         return not self.kind.startswith("pk_in_") or "pk__in=" in request.query
+
+
+def _check_header(name: str, value: str) -> None:
+    """Raise an error unless a header can have this value."""
+    if value != value.strip() or not _HEADER_VALUE.fullmatch(value):
+        raise ValueError(
+            f"the header {name} cannot be {value!r}: only a line of Latin-1 without spaces at its ends can"
+        )
 
 
 @dataclass

@@ -29,6 +29,8 @@ def dbt_cloud_emulator(
 ) -> Iterator[Emulator]:
     """An emulator of this test's own, to which Airflow's default connection and dlt's settings lead.
 
+    With ``tls`` its authority is the one that requests and Python's ssl trust during the test.
+
     Yields:
         The emulator.
     """
@@ -36,6 +38,9 @@ def dbt_cloud_emulator(
         extra: dict[str, Any] = {"job_id": running.job_id}
         if running.ca_file is not None:
             extra["verify"] = str(running.ca_file)
+            # dlt's settings cannot say whom to trust; these are what requests and Python's ssl look at.
+            for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+                monkeypatch.setenv(name, str(running.ca_file))
         connection = {
             "conn_type": "dbt_cloud_dlt",
             "host": running.host,

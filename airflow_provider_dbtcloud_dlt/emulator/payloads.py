@@ -63,6 +63,11 @@ def duration(microseconds: int) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
+def page(one: Run, account_id: int) -> str:
+    """Return the path of a run's page."""
+    return f"/deploy/{account_id}/projects/{one.project_id}/runs/{one.id}/"
+
+
 def humanized(microseconds: int) -> str:
     """Return a span of time in its largest unit, such as ``2 minutes``."""
     minutes = max(microseconds, 0) // (60 * SECOND)
@@ -381,7 +386,7 @@ def run(one: Run, engine: Engine, base_url: str, include: Collection[str] = ()) 
         "retry_not_supported_reason": refusal,
         "job_id": one.job_id,
         "is_running": None,
-        "href": f"{base_url}/deploy/{account_id}/projects/{one.project_id}/runs/{one.id}/",
+        "href": base_url + page(one, account_id),
         "used_repo_cache": None,
     }
     if "trigger" in include:

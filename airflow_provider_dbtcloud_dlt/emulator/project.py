@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
+from airflow_provider_dbtcloud_dlt.emulator import private
 from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
 
 
@@ -38,9 +39,9 @@ def served(project_dir: Path, token: str) -> Config:
 def kept_token(state_dir: Path) -> str:
     """Return a token that is made at the first start and stays the same; only its owner can read the file."""
     file = state_dir / "token"
-    if not file.is_file():
-        file.touch(mode=0o600)
-        file.write_text(f"{secrets.token_hex(20)}\n", encoding="ascii")
+    # One that is empty is left of a start that did not come to its end.
+    if not file.is_file() or not file.read_text(encoding="ascii").strip():
+        private.write(file, f"{secrets.token_hex(20)}\n")
     return file.read_text(encoding="ascii").strip()
 
 

@@ -1,9 +1,16 @@
 """The emulator but for its socket: state, tokens, faults and the web application, put together."""
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
 from starlette.types import Scope
 
 from airflow_provider_dbtcloud_dlt.emulator import admin
@@ -14,6 +21,8 @@ from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.faults import Faults, Request
 from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.hosts import KnownHosts
+from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
 from airflow_provider_dbtcloud_dlt.emulator.store import Run
 from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 
@@ -29,6 +38,7 @@ class Service:
         clock: The time; the machine's if left out.
         public_url: Where browsers reach it; whatever a request was sent to if left out.
         on_finished: Called with each run that ends and what it left behind.
+        hosts: Under which names the pages are shown, beside those of this machine itself; None for all names.
         record: Whether to keep a list of the requests.
 
     Raises:
@@ -44,6 +54,7 @@ class Service:
         *,
         public_url: str | None = None,
         on_finished: Callable[[Run, History], None] | None = None,
+        hosts: Collection[str] | None = (),
         record: bool = False,
     ) -> None:
         try:
@@ -53,8 +64,12 @@ class Service:
         self.engine = Engine(config, state_dir, clock, on_finished)
         self.keyring = Keyring(config.tokens, self.engine.clock)
         app = api.create_app(self.engine, self.keyring, public_url)
+        app.include_router(pages.router)
+        if hosts is not None:
+            app.add_middleware(KnownHosts, names=hosts)
         self.wire = Wire(app, self.faults, self._describe, record=record)
         admin.install(app, self.faults, self.wire)
+        _tell_errors(app)
 
     def close(self) -> None:
         """Stop what executes, and close the state."""
@@ -74,3 +89,25 @@ class Service:
         except NotFoundError:
             return None
         return (self.engine.clock.now() - created) / SECOND
+
+
+def _tell_errors(app: FastAPI) -> None:
+    """Let each error be told in the form of its place: the API, the pages, or the emulator's own requests."""
+    app.add_exception_handler(HTTPException, _error)
+    app.add_exception_handler(NotFoundError, _error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+
+def _error(request: HttpRequest, error: Exception) -> Response:
+    path = request.scope["path"]
+    if path.startswith("/emulator/") and isinstance(error, HTTPException):
+        return JSONResponse({"detail": error.detail}, error.status_code)
+    if api.code_of(error) == 404 and not path.startswith("/api/"):
+        return pages.not_found()
+    return api.http_error(request, error)
+
+
+def _invalid(_: HttpRequest, error: Exception) -> Response:
+    problems = error.errors() if isinstance(error, RequestValidationError) else str(error)
+    # In ASCII: what was wrong stands in the answer, and may be what no encoding has.
+    return Response(json.dumps({"detail": jsonable_encoder(problems)}), 422, media_type="application/json")

@@ -12,6 +12,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_dbtcloud_dlt.emulator import private
+
 # As large as dbt Cloud's own: a client that squeezes them into 32 bits shall notice. Runs and triggers count
 # from different numbers, so that a client that mixes them up notices as well.
 FIRST_RUN_ID = 70_403_110_000_000
@@ -174,7 +176,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(path.parent)
         # It holds the secrets of webhooks.
         path.touch(mode=0o600)
         self._db = sqlite3.connect(path, timeout=0.5, check_same_thread=False, isolation_level=None)

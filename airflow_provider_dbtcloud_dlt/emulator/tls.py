@@ -1,6 +1,7 @@
 """Certificates, for clients that speak https only: one of the user's own, or one made on the spot."""
 
 import contextlib
+import ipaddress
 import os
 import socket
 import ssl
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import idna
 import trustme
 from cryptography import x509
 
@@ -58,9 +60,13 @@ def made(folder: Path, hosts: Iterable[str] = ()) -> Certificate:
     Args:
         folder: Where it is kept, so that clients need to be told of its authority only once.
         hosts: Names and addresses under which the server is reached, beside those of this machine.
+
+    Raises:
+        CertificateError: If no certificate can be made for one of `hosts`.
     """
     certificate = Certificate(folder / "server.pem", folder / "server.key", folder / "ca.pem")
-    names = sorted({"localhost", "127.0.0.1", "::1", socket.gethostname(), *hosts} - {"", "0.0.0.0", "::"})  # noqa: S104
+    asked_for = {_encoded(host) for host in set(hosts) - {"", "0.0.0.0", "::"}}  # noqa: S104
+    names = sorted({"localhost", "127.0.0.1", "::1", *_own_name(), *asked_for})
     if not _serves(certificate, names):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = trustme.CA(organization_name="dbt Cloud emulator")
@@ -71,6 +77,25 @@ def made(folder: Path, hosts: Iterable[str] = ()) -> Certificate:
         for number, pem in enumerate(issued.cert_chain_pems):
             pem.write_to_path(certificate.chain, append=number > 0)
     return certificate
+
+
+def _own_name() -> set[str]:
+    """Return this machine's name; nothing if no certificate can hold it, as ``my_machine``."""
+    with contextlib.suppress(CertificateError):
+        return {_encoded(socket.gethostname())}
+    return set()
+
+
+def _encoded(host: str) -> str:
+    """Return a name or address as it stands in a certificate."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise CertificateError(f"No certificate can be made for the host {host!r}: {error}.") from error
 
 
 def _serves(certificate: Certificate, names: Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_dbtcloud_dlt.emulator import answers
-from airflow_provider_dbtcloud_dlt.emulator.faults import Fault, Faults, Request
+from airflow_provider_dbtcloud_dlt.emulator.faults import BODILESS, Fault, Faults, Request
 
 UNKNOWN_STATUS_NAME = "Paused"
 
@@ -77,7 +77,7 @@ class Wire:
                 body = _body(messages)
                 await send(messages[0])
                 await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-                await _cut(scope, receive)
+                await _cut(scope, receive, after_sending=True)
             case "not_json":
                 await self._carried_out(scope, receive)
                 page = "<html><body><h1>Scheduled maintenance</h1></body></html>"
@@ -111,12 +111,14 @@ def _described(scope: Scope) -> Request:
 
 
 def _failure(fault: Fault) -> Response:
-    headers = dict(fault.headers)
+    headers, status = dict(fault.headers), fault.status or 502
     if fault.retry_after is not None:
         headers["Retry-After"] = str(fault.retry_after)
+    if status in BODILESS:
+        return Response(None, status, headers)
     if fault.body is None:
-        return answers.failed(fault.status or 502, headers)
-    return HTMLResponse(fault.body, fault.status or 502, headers)
+        return answers.failed(status, headers)
+    return HTMLResponse(fault.body, status, headers)
 
 
 async def _with_unknown_status(messages: list[Message], status: int, send: Send) -> None:
@@ -139,8 +141,13 @@ def _body(messages: list[Message]) -> bytes:
     return b"".join(message.get("body", b"") for message in messages)
 
 
-async def _cut(scope: Scope, receive: Receive) -> None:
+async def _cut(scope: Scope, receive: Receive, *, after_sending: bool = False) -> None:
     """Close the connection without another word, as a network does."""
-    scope["state"]["transport"].abort()
+    transport: asyncio.Transport = scope["state"]["transport"]
+    if after_sending:
+        transport.close()
+    else:
+        # Throws away what a client that reads slowly has not been sent yet.
+        transport.abort()
     while (await receive())["type"] != "http.disconnect":
         pass

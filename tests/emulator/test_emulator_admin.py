@@ -62,6 +62,8 @@ def test_all_faults_are_taken_away(admin, api):
         ({"kind": "status", "endpoint": "get_runs"}, "did you mean get_run"),
         ({"kind": "slow", "body": "x"}, "takes no body"),
         ({"kind": "explode"}, "unknown_status"),
+        ({"kind": "\ud800"}, "valid string"),
+        ({"kind": "status", "body": "\ud800"}, "half of a surrogate pair is no text"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_a_422_that_says_why(admin, body, told):

@@ -128,6 +128,51 @@ def test_the_token_is_made_once_and_for_its_owner_alone(tmp_path):
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
 
 
+def test_an_empty_token_of_a_start_that_was_killed_is_made_anew(tmp_path):
+    """It would stop every later start."""
+    (tmp_path / "token").touch()
+
+    assert len(project.kept_token(tmp_path)) == 40
+    assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
+
+
+def test_the_state_is_for_its_owner_alone_and_never_committed(tmp_path):
+    """It holds the token, logs and what triggers said."""
+    with emulator(state_dir=tmp_path / "new" / "state"):
+        pass
+    state = tmp_path / "new" / "state"
+
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert (state / ".gitignore").read_text() == "*\n"
+
+
+def test_the_command_line_makes_such_a_state_too(tiny_project):
+    """Also if it comes no further."""
+    main(["--config", "none.yaml", "--state", str(tiny_project / "state")])
+
+    assert stat.S_IMODE((tiny_project / "state").stat().st_mode) == 0o700
+    assert (tiny_project / "state" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_state_folder_that_is_there_stays_as_it_is(tmp_path):
+    """Whoever made it decides who may look into it, and what is committed."""
+    tmp_path.chmod(0o755)
+    with emulator(state_dir=tmp_path):
+        pass
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert not (tmp_path / ".gitignore").exists()
+
+
+@pytest.mark.parametrize("lag", ["-1", "soon", "nan", "inf"])
+def test_a_lag_that_is_no_time_is_told_in_a_sentence(capsys, lag):
+    """In words that a user knows."""
+    with pytest.raises(SystemExit):
+        main(["--config", "a", f"--lag={lag}"])
+    assert f"a number of seconds from 0 is expected, not '{lag}'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [[], ["--config", "a", "--project", "b"]])
 def test_either_a_configuration_or_a_project_is_served(options, capsys):
     """Neither and both are mistakes."""

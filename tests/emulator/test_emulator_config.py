@@ -102,6 +102,16 @@ def test_a_missing_file_is_told():
         load(Path("nowhere.yaml"))
 
 
+@pytest.mark.parametrize("token", ["secret ", " secret", "\tsecret", "schlüssel", "two\nlines", " "])
+def test_a_token_that_no_client_could_send_is_refused(tmp_path, monkeypatch, token):
+    """It would never match: a header loses spaces at its ends."""
+    with pytest.raises(ConfigError, match=r"account: A token is printable ASCII without spaces at its ends"):
+        parse(changed(account__token=token), tmp_path)
+    monkeypatch.setenv("SECRET", token)
+    with pytest.raises(ConfigError, match=r"tokens: 'T': A token is printable ASCII"):
+        parse({**example(), "tokens": [{"name": "T", "token_env": "SECRET"}]}, tmp_path)
+
+
 def test_the_token_is_not_in_what_the_configuration_shows(tmp_path):
     """A configuration may be logged."""
     assert "emulator-token" not in repr(parse(example(), tmp_path))

@@ -1,7 +1,11 @@
 """Faults between the socket and the API."""
 
+import contextlib
+import http.client
 import json
+import ssl
 import time
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -44,6 +48,24 @@ def test_a_rate_limit_says_when_to_come_back_or_not(emu, api, retry_after, heade
     answer = api.get("/")
 
     assert (answer.status_code, answer.headers.get("Retry-After")) == (429, header)
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_an_answer_that_may_have_no_body_has_none(emu, api, status):
+    """It arrives, and the connection serves the next request."""
+    emu.inject("status", status=status, retry_after=1, times=1)
+    answer = api.session.get(f"{api.base}/", timeout=5)
+
+    assert (answer.status_code, answer.headers["Retry-After"], answer.content) == (status, "1", b"")
+    assert (api.get("/").status_code, emu.connections) == (200, 1)
+
+
+def test_whatever_a_header_may_hold_arrives(emu, api):
+    """Letters beyond ASCII, and nothing at all, are legal."""
+    emu.inject("status", status=200, body="ok", headers={"X-Name": "Jürgen, \t(£)", "Y": ""})
+    headers = api.session.get(f"{api.base}/", timeout=5).headers
+
+    assert (headers["X-Name"], headers["Y"]) == ("Jürgen, \t(£)", "")
 
 
 def test_a_fault_may_be_for_one_path_only(emu, api):
@@ -94,13 +116,30 @@ def test_a_slow_answer_arrives(emu, api):
     assert time.monotonic() - begin >= 0.2
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/"])
-def test_a_truncated_answer_breaks_off(emu, api, path):
-    """Half of the announced bytes arrive, then the connection is gone."""
-    emu.inject("truncate", times=1)
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("size", [10, 8_000_000])
+def test_a_truncated_answer_breaks_off(tls, size):
+    """Status, headers and half of the announced bytes arrive, however many, then the connection is gone."""
+    with emulator(tls=tls, lag=0) as emu:
+        emu.script_job(emu.job_id, artifacts={"manifest.json": "x" * size})
+        path = f"/api/v2/accounts/1/runs/{emu.trigger()}/artifacts/manifest.json"
+        emu.inject("truncate", times=1)
+        address, context = urlsplit(emu.url), ssl.create_default_context(cafile=emu.ca_file)
+        connection = (
+            http.client.HTTPSConnection(address.netloc, timeout=5, context=context)
+            if tls
+            else http.client.HTTPConnection(address.netloc, timeout=5)
+        )
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Authorization": f"Token {emu.token}"})
+            answer = connection.getresponse()
+            # A client that is slower than the server can send.
+            time.sleep(0.2)
+            with pytest.raises(http.client.IncompleteRead) as broken:
+                answer.read()
 
-    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        api.get(path)
+    assert (answer.status, int(answer.headers["Content-Length"])) == (200, size)
+    assert broken.value.partial == b"x" * (size // 2)
 
 
 def test_an_answer_that_is_no_json_has_taken_effect(emu, api):
@@ -249,6 +288,18 @@ def test_no_more_requests_are_hit_than_were_asked_for(times, asked):
         ({"kind": "slow", "body": "x"}, "takes no body"),
         ({"kind": "status", "status": 99}, "between 200 and 599"),
         ({"kind": "pk_in_refused", "endpoint": "get_run"}, "is for list_runs only"),
+        ({"status": 304, "body": "x"}, "an answer with the status 304 has no body"),
+        ({"body": "\ud800"}, "is no text"),
+        ({"kind": "not_json", "body": "\udfff"}, "is no text"),
+        ({"headers": {"Content-length": "5"}}, "follows from the body"),
+        ({"headers": {"Transfer-Encoding": "chunked"}}, "follows from the body"),
+        ({"headers": {"": "5"}}, "cannot be the name of a header"),
+        ({"headers": {"X\r\nY": "5"}}, "cannot be the name of a header"),
+        ({"headers": {"Überschrift": "5"}}, "cannot be the name of a header"),
+        ({"headers": {"X": "5\r\nY: 6"}}, "the header X cannot be"),
+        ({"headers": {"X": " 5"}}, "the header X cannot be"),
+        ({"headers": {"X": "5 €"}}, "the header X cannot be"),
+        ({"retry_after": "5\n"}, "the header Retry-After cannot be"),
         ({"path": "("}, "not a regular expression"),
         ({"probability": 1.5}, "probability"),
         ({"times": 0}, "times"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 
 import pytest
 import requests
@@ -10,6 +11,11 @@ from airflow_provider_dbtcloud_dlt.emulator.fixtures import (  # noqa: F401 - fi
     dbt_cloud_emulator,
     dbt_cloud_emulator_options,
 )
+from airflow_provider_dbtcloud_dlt.helpers import run_dbt_cloud_job
+
+
+def only_authority(file):
+    return ssl.create_default_context(cafile=file).get_ca_certs()[0]
 
 
 def test_airflows_default_connection_leads_to_it(dbt_cloud_emulator):  # noqa: F811
@@ -48,3 +54,8 @@ class TestOptions:
 
         assert connection["host"].startswith("https://")
         assert connection["extra"]["verify"] == str(dbt_cloud_emulator.ca_file)
+
+    def test_dlts_settings_are_enough_over_https(self, dbt_cloud_emulator):  # noqa: F811
+        """They cannot name an authority: the environment does."""
+        assert run_dbt_cloud_job()["status_humanized"] == "Success"
+        assert ssl.create_default_context().get_ca_certs()[0] == only_authority(dbt_cloud_emulator.ca_file)

@@ -74,6 +74,22 @@ def test_a_certificate_that_does_not_serve_is_made_anew(tmp_path, damage):
     ssl.create_default_context().load_cert_chain(again.chain, again.key)
 
 
+@pytest.mark.parametrize("name", ["my_machine", "a" * 64, ""])
+def test_a_machine_whose_name_no_certificate_can_hold_is_served(tmp_path, mocker, name):
+    """Nobody asked for that name: the others are enough, and stay so at the next start."""
+    mocker.patch.object(tls.socket, "gethostname", return_value=name)
+    first = tls.made(tmp_path).ca.read_text()
+
+    assert tls.made(tmp_path).ca.read_text() == first
+
+
+def test_a_certificate_for_a_name_in_another_script_is_kept(tmp_path):
+    """It stands in the certificate in its ASCII form, and is recognised in it."""
+    first = tls.made(tmp_path, ["bücher.example"]).ca.read_text()
+
+    assert tls.made(tmp_path, ["bücher.example"]).ca.read_text() == first
+
+
 def test_a_certificate_of_ones_own_is_used(tmp_path):
     """What `--tls-cert` and `--tls-key` name is what clients see."""
     made = tls.made(tmp_path)
@@ -89,6 +105,8 @@ def test_a_certificate_of_ones_own_is_used(tmp_path):
         (["--tls-cert", "none.pem", "--tls-key", "none.key"], "none.pem or none.key cannot be read"),
         (["--tls-cert", "{folder}/e.yaml", "--tls-key", "{folder}/e.yaml"], "are no certificate and key"),
         (["--tls-cert", "none.pem"], "--tls-cert and --tls-key belong together"),
+        (["--tls", "--host", "my_machine"], "No certificate can be made for the host 'my_machine'"),
+        (["--tls", "--public-url", f"https://{'a' * 64}.example"], "Label too long"),
     ],
 )
 def test_a_certificate_that_cannot_be_used_is_told_in_a_sentence(tmp_path, capsys, options, told):

@@ -1,10 +1,9 @@
-"""The web application: all endpoints and pages, and what is said where there is none."""
+"""The web application: all endpoints of the API, and what is said where there is none."""
 
 import re
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,7 +13,6 @@ from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
 from airflow_provider_dbtcloud_dlt.emulator.api import catalog, runs, webhooks
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine, RefusedError
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
-from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
 
 # Only the paths of artifacts and webhooks may have no slash at their end.
 _SLASHLESS = re.compile(
@@ -36,11 +34,11 @@ def create_app(engine: Engine, keyring: Keyring, public_url: str | None = None) 
     app.state.engine = engine
     app.state.keyring = keyring
     app.state.public_url = public_url and public_url.rstrip("/")
-    for router in (*_ROUTERS, pages.router):
+    for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(_Slashes)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(NotFoundError, _not_found)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(NotFoundError, http_error)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(queries.InvalidRequestError, _invalid)
     return app
@@ -64,21 +62,18 @@ class _Slashes:
         await answer(scope, receive, send)
 
 
-def _http_error(request: Request, error: Exception) -> Response:
-    code, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "Error")
-    path = request.scope["path"]
-    if path.startswith("/emulator/"):
-        return JSONResponse({"detail": detail}, code)
+def http_error(request: Request, error: Exception) -> Response:
+    """Return the answer to a request that failed."""
+    code, path = code_of(error), request.scope["path"]
     if code == 405:
         allowed = sorted(method for method in _PATHS if endpoint_of(method, path) is not None)
         return answers.failed(code, {"Allow": ", ".join(allowed)}, request.method)
-    if code == 404 and not request.url.path.startswith("/api/"):
-        return pages.not_found()
     return answers.failed(code)
 
 
-def _not_found(request: Request, error: Exception) -> Response:
-    return _http_error(request, HTTPException(404))
+def code_of(error: Exception) -> int:
+    """Return the status that tells of an error."""
+    return error.status_code if isinstance(error, HTTPException) else 404
 
 
 def _refused(_: Request, error: Exception) -> Response:

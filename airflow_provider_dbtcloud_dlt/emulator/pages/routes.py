@@ -159,7 +159,7 @@ def _count(engine: Engine, chosen: Filter) -> int:
 def _page(template: str, engine: Engine, **values: object) -> Response:
     values |= {
         "account": engine.config.account,
-        "address": lambda run: views.address(run, engine),
+        "address": lambda run: payloads.page(run, engine.config.account.id),
         "job_names": {job.id: job.name for job in engine.config.jobs},
         "environment_names": {one.id: one.name for one in engine.config.environments},
         "now": engine.clock.now(),

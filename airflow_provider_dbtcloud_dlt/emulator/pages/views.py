@@ -112,11 +112,6 @@ def of_run(run: Run, engine: Engine) -> RunView:
     )
 
 
-def address(run: Run, engine: Engine) -> str:
-    """Return where the page of a run is."""
-    return f"/deploy/{engine.config.account.id}/projects/{run.project_id}/runs/{run.id}/"
-
-
 def moment(at: int) -> str:
     """Return a time as people read it, in UTC."""
     return datetime.fromtimestamp(at // SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S")
