@@ -15,6 +15,9 @@ ALLOWED = frozenset(
     + ("run-operation", "seed", "show", "snapshot", "source", "test")
 )
 
+# What installs a project's packages before a run's commands.
+DEPS = "dbt deps"
+
 # The one command of each group of commands that makes sense in a job.
 _OF_GROUP = {"docs": "generate", "source": "freshness"}
 
