@@ -219,12 +219,13 @@ def test_a_checkout_has_every_file_of_the_commit(repository, tmp_path, monkeypat
     assert found == {".gitattributes", "dbt/dbt_project.yml", "macros/file.sql", "shared/file.sql"}
 
 
-def test_a_branch_that_looks_like_a_commit_is_none(content, repository):
+@pytest.mark.parametrize("letters", [str.lower, str.upper])
+def test_a_branch_that_looks_like_a_commit_is_none(content, repository, letters):
     """`git rev-parse` takes the branch of that name."""
-    sha = git(repository, "rev-parse", "main")
-    git(repository, "branch", sha[:8], "feature/two")
+    sha = letters(git(repository, "rev-parse", "main")[:8])
+    git(repository, "branch", sha, "feature/two")
 
-    assert content(sha=sha[:8].upper()) == "one"
+    assert content(sha=sha) == "one"
 
 
 def test_a_folder_without_git_is_read_as_it_is(tmp_path):
