@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 # What makes sense in a job. `init` and `docs serve` would wait for a person, `clean` would delete from the
 # project that other runs are reading.
@@ -15,6 +14,43 @@ ALLOWED = frozenset(
     ("build", "clone", "compile", "debug", "deps", "docs", "list", "ls", "parse", "retry", "run")
     + ("run-operation", "seed", "show", "snapshot", "source", "test")
 )
+
+# What installs a project's packages before a run's commands.
+DEPS = "dbt deps"
+
+# The one command of each group of commands that makes sense in a job.
+_OF_GROUP = {"docs": "generate", "source": "freshness"}
+
+# dbt's options that may precede the command: which of them take a value decides which word is the command.
+# Written down, since dbt takes a second to import, and a test compares.
+_GLOBAL_VALUES = frozenset(
+    ("--defer-state", "--deprecated-defer", "--deprecated-favor-state", "--deprecated-state")
+    + ("--indirect-selection", "--log-file-max-bytes", "--log-format", "--log-format-file", "--log-level")
+    + ("--log-level-file", "--printer-width", "--state", "--target", "--warn-error-options")
+)
+_GLOBAL_SWITCHES = (
+    ("cache-selected-only", "debug", "defer", "fail-fast", "favor-state", "log-cache-events")
+    + ("macro-debugging", "partial-parse", "partial-parse-file-diff", "populate-cache", "print", "quiet")
+    + ("send-anonymous-usage-stats", "show-all-deprecations", "show-resource-report", "single-threaded")
+    + ("static-parser", "upload-to-artifacts-ingest-api", "use-colors", "use-colors-file")
+    + ("use-experimental-parser", "use-fast-test-edges", "version-check", "write-json")
+)
+_GLOBAL_FLAGS = frozenset(
+    ("--warn-error", "--deprecated-print", "--deprecated-no-print")
+    + tuple(f"{prefix}{name}" for prefix in ("--", "--no-") for name in _GLOBAL_SWITCHES)
+)
+# `-d`, `-q` and `-x` have no value and may be put together, `-t` is the target: `-q`, `-qt prod`, `-tprod`.
+_GLOBAL_SHORT = re.compile(r"-(?:[dqx]+|[dqx]*t(?P<value>.*))", re.DOTALL)
+
+# Where a run reads and writes. dbt takes no abbreviations of its options.
+_FIXED = frozenset(
+    ("--log-path", "--partial-parse-file-path", "--profile", "--profiles-dir", "--project-dir")
+    + ("--record-timing-info", "--target-path")
+)
+# `-r` is --record-timing-info, also behind others that have no value.
+_FIXED_SHORT = re.compile(r"-[dfqvVx]*r")
+# `dbt source freshness` alone takes a path for this; elsewhere it is a format.
+_OUTPUT = re.compile(r"--output(=|$)|-[dqvVx]*o")
 
 # What `dbt retry` can take up again (https://docs.getdbt.com/reference/commands/retry).
 RETRYABLE = ALLOWED - {"debug", "deps", "list", "ls", "parse", "show", "source"}
@@ -42,22 +78,61 @@ def words(command: str) -> list[str]:
         raise CommandError(f"The step {command!r} cannot be split into words: {error}.") from error
     if not parts or parts[0] != "dbt":
         raise CommandError(f"The step {command!r} does not start with 'dbt': only dbt is run, and no shell.")
-    if subcommand(parts) is None:
-        allowed = ", ".join(sorted(ALLOWED))
-        raise CommandError(f"The step {command!r} has no dbt command that a job can run: {allowed}.")
-    if parts[1:3] == ["docs", "serve"]:
-        raise CommandError(f"The step {command!r} would never end.")
+    if "\0" in command:
+        raise CommandError(f"The step {command!r} holds a NUL, which no command can.")
+    try:
+        _check(parts)
+    except CommandError as error:
+        raise CommandError(f"The step {command!r} {error}") from None
     return parts
 
 
-def subcommand(parts: list[str]) -> str | None:
-    """Return dbt's command among the words of a step: global options and their values may precede it."""
-    for before, word in pairwise(parts):
-        if word in ALLOWED:
-            return word
-        if not word.startswith("-") and not before.startswith("-"):
-            return None
-    return None
+def _check(parts: list[str]) -> None:
+    """Raise CommandError, whose message goes on from "The step … ", unless a job may run these words."""
+    for word in parts[1:]:
+        if word.partition("=")[0] in _FIXED or _FIXED_SHORT.match(word):
+            raise CommandError(_fixed(word))
+    at = _next_word(parts, 1)
+    command = parts[at] if at < len(parts) else None
+    if command not in ALLOWED:
+        raise CommandError(f"has no dbt command that a job can run: {', '.join(sorted(ALLOWED))}.")
+    if command in _OF_GROUP:
+        at = _next_word(parts, at + 1)
+        if at == len(parts) or parts[at] != _OF_GROUP[command]:
+            raise CommandError(f"is none that a job can run: only 'dbt {command} {_OF_GROUP[command]}' is.")
+    rest = parts[at + 1 :]
+    if command != "run-operation" and rest and not rest[0].startswith("-"):
+        raise CommandError(f"has the word {rest[0]!r} where dbt expects an option.")
+    for word in rest:
+        if command == "source" and _OUTPUT.match(word):
+            raise CommandError(_fixed(word))
+
+
+def _fixed(option: str) -> str:
+    return f"has the option {option!r}: the emulator, as dbt Cloud, sets where a run reads and writes itself."
+
+
+def _next_word(parts: list[str], at: int) -> int:
+    """Return where the first word is, from `at` on, that is neither a global option nor the value of one."""
+    while at < len(parts) and parts[at].startswith("-"):
+        name, equals, _ = parts[at].partition("=")
+        short = _GLOBAL_SHORT.fullmatch(parts[at])
+        if name in _GLOBAL_VALUES:
+            at += 1 if equals else 2
+        elif short:
+            at += 2 if short["value"] == "" else 1
+        elif parts[at] in _GLOBAL_FLAGS:
+            at += 1
+        else:
+            raise CommandError(
+                f"has the option {parts[at]!r}, which dbt does not know in front of a command."
+            )
+    return min(at, len(parts))
+
+
+def subcommand(parts: list[str]) -> str:
+    """Return dbt's command among the words of a step that `words` let pass."""
+    return parts[_next_word(parts, 1)]
 
 
 def can_retry(dbt_version: str) -> bool:
@@ -68,7 +143,11 @@ def can_retry(dbt_version: str) -> bool:
 
 def is_retryable(command: str) -> bool:
     """Whether `dbt retry` can take up a step with this command after it failed."""
-    return subcommand(words(command)) in RETRYABLE
+    try:
+        return subcommand(words(command)) in RETRYABLE
+    except CommandError:
+        # A run of an earlier version, which took steps that this one does not.
+        return False
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from airflow_provider_dbtcloud_dlt.emulator import commands
-from airflow_provider_dbtcloud_dlt.emulator.checkout import Checkout, CheckoutError, check_out
+from airflow_provider_dbtcloud_dlt.emulator import checkout, commands, profiles
 from airflow_provider_dbtcloud_dlt.emulator.clock import Clock
 from airflow_provider_dbtcloud_dlt.emulator.store import Status
 
@@ -99,8 +96,8 @@ def timed_out(seconds: int) -> Result:
     return Result(Status.CANCELLED, f"Cancelled by timeout: the run took longer than {seconds} seconds.")
 
 
-class StepFailedError(Exception):
-    """A step that prepares the run failed; the message goes into its log."""
+class _EndedError(Exception):
+    """The run was cancelled, or has taken longer than it may, while git was running."""
 
 
 Progress = Callable[[int, Status], None]
@@ -138,7 +135,7 @@ class Execution:
         self._clock = clock
         self._stop = threading.Event()
         self._deadline: int | None = None
-        self.checkout = Checkout(settings.project_dir, settings.git_branch, settings.git_sha, "")
+        self.checkout = checkout.Checkout(settings.project_dir, settings.git_branch, settings.git_sha, "")
 
     def stop(self) -> None:
         """Ask for an end: the step's processes are killed, and `run` returns soon after."""
@@ -174,9 +171,15 @@ class Execution:
         if step.command is None:
             try:
                 log.write_text(self._prepare(index), encoding="utf-8")
-            except StepFailedError as error:
+            except _EndedError:
+                return Status.CANCELLED
+            except (checkout.CheckoutError, profiles.FileError) as error:
                 log.write_text(f"{error}\n", encoding="utf-8")
                 return Status.ERROR
+            return Status.SUCCESS
+        if step.command == commands.DEPS and not profiles.has_packages(self.checkout.project_dir):
+            # Planned before the commit was known that the run uses.
+            log.write_text("The project has no packages.\n", encoding="utf-8")
             return Status.SUCCESS
         words = commands.words(step.command)
         if step.retries is not None:
@@ -199,16 +202,47 @@ class Execution:
 
     def _prepare(self, index: int) -> str:
         """Do the steps before the first dbt command; return what they say."""
+        settings = self._settings
         if index == 1:
-            settings = self._settings
-            try:
-                self.checkout = check_out(
-                    settings.project_dir, self._files.repository, settings.git_branch, settings.git_sha
-                )
-            except CheckoutError as error:
-                raise StepFailedError(str(error)) from None
+            self.checkout = checkout.check_out(
+                settings.project_dir,
+                self._files.repository,
+                settings.git_branch,
+                settings.git_sha,
+                self._run_git,
+            )
             return self.checkout.log
-        return write_profile(self._settings, self.checkout.project_dir, self._files.root)
+        return profiles.write_profile(
+            self.checkout.project_dir,
+            settings.profiles_dir,
+            self._files.root,
+            target=settings.target,
+            schema=settings.schema,
+            threads=settings.threads,
+        )
+
+    def _run_git(
+        self, command: Sequence[str], folder: Path, env: Mapping[str, str]
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run git: like dbt, it is killed when the run has to end."""
+        # Files, since a pipe that nobody reads while waiting fills up.
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(  # noqa: S603 - no shell; checkout.py makes the words
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                cwd=folder,
+                env=env,
+                start_new_session=True,
+            )
+            if self._wait(process) is Status.CANCELLED:
+                raise _EndedError
+            printed = []
+            for file in (output, errors):
+                file.seek(0)
+                printed.append(file.read().decode("utf-8", "replace"))
+        return subprocess.CompletedProcess(command, process.returncode, *printed)
 
     def _dbt(self, arguments: list[str], index: int, log: Path) -> Status:
         with log.open("wb") as output:
@@ -221,36 +255,42 @@ class Execution:
                 env=self._environment(index),
                 start_new_session=True,
             )
-            try:
-                return self._wait(process)
-            finally:
-                _kill(process, 0)
-                if process.stdin is not None:
-                    process.stdin.close()
+            return self._wait(process)
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> Status:
-        while True:
-            try:
-                return Status.SUCCESS if process.wait(POLL_SECONDS) == 0 else Status.ERROR
-            except subprocess.TimeoutExpired:
-                if self._must_end():
-                    _kill(process, GRACE_SECONDS)
-                    return Status.CANCELLED
+        """Wait for a process, or for the run's end, which ends it; nothing that it started is left."""
+        try:
+            while True:
+                try:
+                    return Status.SUCCESS if process.wait(POLL_SECONDS) == 0 else Status.ERROR
+                except subprocess.TimeoutExpired:
+                    if self._must_end():
+                        _kill(process, GRACE_SECONDS)
+                        return Status.CANCELLED
+        finally:
+            _kill(process, 0)
+            if process.stdin is not None:
+                process.stdin.close()
 
     def _must_end(self) -> bool:
         """Whether the run was cancelled or has taken longer than it may."""
         return self._stop.is_set() or (self._deadline is not None and self._clock.now() >= self._deadline)
 
     def _environment(self, index: int) -> dict[str, str]:
+        settings = {
+            "PROJECT_DIR": str(self.checkout.project_dir),
+            "PROFILES_DIR": str(self._files.root),
+            "TARGET_PATH": str(self._files.target),
+            "LOG_PATH": str(self._files.debug_log(index).parent),
+            "USE_COLORS": "false",
+            "SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+        # Since 1.11 dbt looks for the longer names first.
+        prefixes = ("DBT_", "DBT_ENGINE_")
         return {
-            **os.environ,
+            **checkout.environment(),
             **self._settings.env,
-            "DBT_PROJECT_DIR": str(self.checkout.project_dir),
-            "DBT_PROFILES_DIR": str(self._files.root),
-            "DBT_TARGET_PATH": str(self._files.target),
-            "DBT_LOG_PATH": str(self._files.debug_log(index).parent),
-            "DBT_USE_COLORS": "false",
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            **{prefix + name: value for prefix in prefixes for name, value in settings.items()},
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -264,70 +304,6 @@ def _kill(process: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
             os.killpg(process.pid, sign)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience)
-
-
-def write_profile(settings: Settings, project_dir: Path, folder: Path) -> str:
-    """Write the run's own profiles.yml: the user's, with the run's target, schema and threads.
-
-    Args:
-        settings: What to change, and where the user's profile is.
-        project_dir: Where the project's files are.
-        folder: Where to write: a folder that is there.
-
-    Returns:
-        What to say about it in the step's log.
-
-    Raises:
-        StepFailedError: If the user's files do not allow it; the message says what to do.
-    """
-    name = _yaml(project_dir / "dbt_project.yml").get("profile")
-    source = settings.profiles_dir / "profiles.yml"
-    profile = _yaml(source).get(str(name))
-    if not isinstance(profile, dict) or not isinstance(profile.get("outputs"), dict):
-        raise StepFailedError(f"{source} has no profile {name!r}, which dbt_project.yml asks for.")
-    outputs: dict[str, Any] = profile["outputs"]
-    if settings.target is not None:
-        if settings.target not in outputs:
-            known = ", ".join(outputs)
-            raise StepFailedError(
-                f"The profile {name!r} in {source} has no target {settings.target!r}; it has: {known}."
-            )
-        profile["target"] = settings.target
-    for output in outputs.values():
-        if settings.schema is not None:
-            output["schema"] = settings.schema
-        if settings.threads is not None:
-            output["threads"] = settings.threads
-    copy = folder / "profiles.yml"
-    copy.touch(mode=0o600)
-    copy.write_text(yaml.safe_dump({name: profile}), encoding="utf-8")
-    schema = settings.schema or "as in the profile"
-    return f"Profile {name}, target {profile.get('target', 'default')}, schema {schema}\n"
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StepFailedError(f"{path} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise StepFailedError(f"{path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise StepFailedError(f"{path} is not a mapping.")
-    return content
-
-
-def connection_type(project_dir: Path, profiles_dir: Path) -> str | None:
-    """Return what the profile connects to, such as `duckdb`, or None if it does not say."""
-    with contextlib.suppress(StepFailedError, AttributeError, KeyError, TypeError):
-        profile = _yaml(profiles_dir / "profiles.yml")[_yaml(project_dir / "dbt_project.yml")["profile"]]
-        return str(next(iter(profile["outputs"].values()))["type"])
-    return None
-
-
-def has_packages(project_dir: Path) -> bool:
-    """Whether `dbt deps` has something to install."""
-    return any((project_dir / name).is_file() for name in ("packages.yml", "dependencies.yml"))
 
 
 def has_results(files: Files, step: int) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_dbtcloud_dlt.emulator import commands, dbt
+from airflow_provider_dbtcloud_dlt.emulator import commands, dbt, profiles
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock, RealClock
 from airflow_provider_dbtcloud_dlt.emulator.config import Config, Job
 from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundError, plan_of
@@ -332,10 +332,11 @@ class Engine:
         project = job.environment.project
         prepared = commands.preparation(project.name)
         if script is None and project.dir is not None and project.profiles_dir is not None:
-            kind = dbt.connection_type(project.dir, project.profiles_dir)
+            kind = profiles.connection_type(project.dir, project.profiles_dir)
             prepared = commands.preparation(kind or project.name)
-            if dbt.has_packages(project.dir):
-                prepared.append(commands.step("dbt deps"))
+            # Whether a commit has packages is known once it is checked out.
+            if profiles.has_packages(project.dir) or body.get("git_branch") or body.get("git_sha"):
+                prepared.append(commands.step(commands.DEPS))
         with self._lock, self._store.transaction():
             run = Run(
                 id=self._store.next_run_id(),

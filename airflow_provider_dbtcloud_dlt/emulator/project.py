@@ -4,11 +4,10 @@ import os
 import secrets
 from pathlib import Path
 
-import yaml
-
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator import private
 from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
+from airflow_provider_dbtcloud_dlt.emulator.profiles import FileError, mapping
 
 
 def served(project_dir: Path, token: str) -> Config:
@@ -25,11 +24,15 @@ def served(project_dir: Path, token: str) -> Config:
         ConfigError: If the folder is no dbt project, or its profile is nowhere where dbt looks for it.
     """
     folder = project_dir.resolve()
-    project = _mapping(folder / "dbt_project.yml")
-    name, profile = str(project.get("name") or folder.name), project.get("profile")
+    try:
+        project = mapping(folder / "dbt_project.yml")
+        name, profile = str(project.get("name") or folder.name), project.get("profile")
+        profiles_dir = _profiles_dir(folder, profile)
+    except FileError as error:
+        raise ConfigError(f"--project: {error}") from error
     content = {
         "account": {"token": token},
-        "projects": [{"name": name, "dir": str(folder), "profiles_dir": str(_profiles_dir(folder, profile))}],
+        "projects": [{"name": name, "dir": str(folder), "profiles_dir": str(profiles_dir)}],
         "environments": [{"name": "Production"}],
         "jobs": [{"name": "dbt build", "steps": ["dbt build"]}],
     }
@@ -50,22 +53,10 @@ def _profiles_dir(folder: Path, profile: object) -> Path:
     named = os.environ.get("DBT_PROFILES_DIR")
     places = [Path(named).expanduser()] if named else [folder, Path.home() / ".dbt"]
     for place in places:
-        if (place / "profiles.yml").is_file() and profile in _mapping(place / "profiles.yml"):
+        if (place / "profiles.yml").is_file() and profile in mapping(place / "profiles.yml"):
             return place.resolve()
     looked = " and ".join(str(place / "profiles.yml") for place in places)
     raise ConfigError(
         f"--project: dbt_project.yml asks for the profile {profile!r}, which is not in {looked}. Put it "
         "there, or name its folder in the environment variable DBT_PROFILES_DIR."
     )
-
-
-def _mapping(file: Path) -> dict[str, object]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--project: {file} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--project: {file} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"--project: {file} is not a mapping.")
-    return content

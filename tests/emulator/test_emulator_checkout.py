@@ -1,9 +1,11 @@
 """Branches and commits of a project that lies in a git repository."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from airflow_provider_dbtcloud_dlt.emulator import checkout
 from airflow_provider_dbtcloud_dlt.emulator.checkout import CheckoutError, check_out
 
 
@@ -90,12 +92,25 @@ def test_branch_and_commit_are_told(repository, tmp_path):
         {"branch": "--help"},
         {"branch": "../../heads/main"},
         {"branch": "main^{tree}"},
+        {"branch": "main^{/one}"},
+        {"branch": "main~0"},
+        {"branch": "main@{0}"},
+        {"branch": "main\0"},
+        {"branch": "ma*n"},
     ],
 )
 def test_what_the_repository_does_not_have_is_told(repository, tmp_path, asked):
     """Nothing that a client sends is an option of git's."""
     with pytest.raises(CheckoutError, match=r"has no (branch|commit)"):
         check_out(repository / "dbt", tmp_path / "run", **asked)
+
+
+def test_only_a_commit_has_a_commits_number(repository, tmp_path):
+    """Files and folders have such numbers, too, and so do tags."""
+    git(repository, "tag", "-am", "x", "v1")
+    for name in ("main:dbt", "main:dbt/dbt_project.yml", "v1"):
+        with pytest.raises(CheckoutError, match="has no commit"):
+            check_out(repository / "dbt", tmp_path / "run", sha=git(repository, "rev-parse", name))
 
 
 def test_a_commit_without_the_project_is_told(repository, tmp_path):
@@ -109,18 +124,108 @@ def test_a_commit_without_the_project_is_told(repository, tmp_path):
         check_out(repository / "dbt", tmp_path / "run", branch="empty")
 
 
-def test_hooks_of_the_repository_do_not_run(repository, tmp_path):
-    """A run executes dbt and nothing else."""
+def test_hooks_do_not_run(repository, tmp_path, monkeypatch):
+    """A run executes dbt and nothing else, whatever the user's git does otherwise."""
     hooks = tmp_path / "hooks"
     hooks.mkdir()
-    hook = hooks / "post-checkout"
-    hook.write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
-    hook.chmod(0o755)
-    git(repository, "config", "core.hooksPath", str(hooks))
+    for name in ("post-checkout", "post-index-change"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
+        (hooks / name).chmod(0o755)
+    config = tmp_path / "gitconfig"
+    config.write_text(f"[core]\n\thooksPath = {hooks}\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    git(repository, "read-tree", "HEAD")
+    assert (tmp_path / "ran").exists()
+    (tmp_path / "ran").unlink()
 
     check_out(repository / "dbt", tmp_path / "run", branch="main")
 
     assert not (tmp_path / "ran").exists()
+
+
+def state(repository):
+    """All that git knows of a repository, and its files."""
+    files = (path for path in repository.rglob("*") if path.is_file())
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_the_users_repository_stays_as_it_was(repository, tmp_path):
+    """Neither a look at the folder nor a checkout writes to it."""
+    git(repository, "config", "core.splitIndex", "true")
+    (repository / "dbt" / "dbt_project.yml").touch()
+    before = state(repository)
+
+    check_out(repository / "dbt", tmp_path / "run")
+    check_out(repository / "dbt", tmp_path / "run", branch="feature/two")
+
+    assert state(repository) == before
+
+
+def test_the_variables_of_a_hook_lead_nowhere(repository, tmp_path, monkeypatch):
+    """A pre-commit hook that starts a run has git's variables, which name the repository of the commit."""
+    git(tmp_path, "init", "-q", "other")
+    other = tmp_path / "other"
+    (other / "mine").write_text("x")
+    git(other, "add", "-A")
+    before = state(other)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+
+    found = check_out(repository / "dbt", tmp_path / "run", branch="feature/two")
+
+    assert (found.project_dir / "dbt_project.yml").read_text() == "two"
+    assert state(other) == before
+
+
+def test_the_list_of_gits_variables_is_gits():
+    """A later git may have more of them."""
+    assert set(git(".", "rev-parse", "--local-env-vars").split()) <= checkout._LOCAL_VARIABLES
+
+
+def test_a_shallow_clone_will_do(repository, tmp_path):
+    """CI's clones have no history."""
+    git(tmp_path, "clone", "-q", "--depth", "1", "--no-single-branch", f"file://{repository}", "shallow")
+    shallow = tmp_path / "shallow" / "dbt"
+
+    for number, asked in enumerate(({"branch": "feature/two"}, {"branch": "main"})):
+        found = check_out(shallow, tmp_path / f"run{number}", **asked)
+        assert (found.project_dir / "dbt_project.yml").read_text() == ("two", "one")[number]
+
+
+def test_a_linked_worktree_will_do(repository, tmp_path):
+    """Its folder has a file in place of `.git`."""
+    git(repository, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
+    found = check_out(tmp_path / "linked" / "dbt", tmp_path / "run", branch="feature/two")
+
+    assert (found.project_dir / "dbt_project.yml").read_text() == "two"
+
+
+def test_a_checkout_has_every_file_of_the_commit(repository, tmp_path, monkeypatch):
+    """Also those that no archive has, and those that the user does not have checked out."""
+    (repository / ".gitattributes").write_text("macros export-ignore\n")
+    for folder in ("macros", "shared"):
+        (repository / folder).mkdir()
+        (repository / folder / "file.sql").write_text("select 1")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "more")
+    git(repository, "sparse-checkout", "set", "dbt")
+    monkeypatch.chdir(tmp_path)
+
+    check_out(repository / "dbt", Path("run"), branch="main")
+
+    assert not (repository / "shared").exists()
+    found = {path.relative_to("run").as_posix() for path in Path("run").rglob("*") if path.is_file()}
+    assert found == {".gitattributes", "dbt/dbt_project.yml", "macros/file.sql", "shared/file.sql"}
+
+
+@pytest.mark.parametrize("letters", [str.lower, str.upper])
+def test_a_branch_that_looks_like_a_commit_is_none(content, repository, letters):
+    """`git rev-parse` takes the branch of that name."""
+    sha = letters(git(repository, "rev-parse", "main")[:8])
+    git(repository, "branch", sha, "feature/two")
+
+    assert content(sha=sha) == "one"
 
 
 def test_a_folder_without_git_is_read_as_it_is(tmp_path):

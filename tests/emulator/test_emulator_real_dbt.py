@@ -3,6 +3,7 @@
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -166,11 +167,37 @@ def test_a_target_that_the_profile_lacks_fails_the_second_step(api):
     assert "has no target 'nope'; it has: dev, prod" in run["run_steps"][1]["logs"]
 
 
+def test_the_emulators_own_environment_moves_no_folder(api, tiny_project, monkeypatch):
+    """Whatever names dbt has for its settings, the run's own folders count."""
+    for name in ("DBT_TARGET_PATH", "DBT_ENGINE_TARGET_PATH", "DBT_ENGINE_LOG_PATH"):
+        monkeypatch.setenv(name, str(tiny_project / "elsewhere"))
+    run = ended(api, api.trigger())
+
+    assert (run["status"], run["artifacts_saved"]) == (10, True)
+    assert not (tiny_project / "elsewhere").exists()
+
+
 def test_the_target_override_works(api, tiny_project):
     """The models are in the schema of the target that the trigger asked for."""
     run = ended(api, api.trigger(target_name_override="prod"))
 
     assert (run["status"], tables(tiny_project, "production")) == (10, {"good"})
+
+
+def released(tiny_project):
+    """Commit the project to the branches main and release, and return the commit."""
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com"]
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "."],
+        ["commit", "-qm", "x"],
+        ["branch", "release"],
+    ):
+        subprocess.run([*git, *command], cwd=tiny_project / "dbt", check=True)
+    found = subprocess.run(
+        [*git, "rev-parse", "release"], cwd=tiny_project / "dbt", check=True, capture_output=True, text=True
+    )
+    return found.stdout.strip()
 
 
 def test_a_branch_override_runs_what_was_committed_on_it(make_api, tiny_project):
@@ -180,24 +207,17 @@ def test_a_branch_override_runs_what_was_committed_on_it(make_api, tiny_project)
     config.write_text(
         config.read_text().replace(str(tiny_project / "warehouse.duckdb"), "../warehouse.duckdb")
     )
-    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com"]
-    for command in (
-        ["init", "-q", "-b", "main"],
-        ["add", "."],
-        ["commit", "-qm", "x"],
-        ["branch", "release"],
-    ):
-        subprocess.run([*git, *command], cwd=tiny_project / "dbt", check=True)
+    head = released(tiny_project)
     (tiny_project / "dbt" / "models" / "good.sql").write_text("select broken")
-    head = subprocess.run(
-        [*git, "rev-parse", "release"], cwd=tiny_project / "dbt", check=True, capture_output=True, text=True
-    ).stdout.strip()
+    # Only the folder has packages, and they cannot be had.
+    (tiny_project / "dbt" / "packages.yml").write_text("packages: [{local: nowhere}]\n")
 
     with emulator(config, state_dir=tiny_project / "state") as emu:
         api = make_api(emu)
         run = ended(api, api.trigger(git_branch="release"))
 
     assert (run["status"], run["git_branch"], run["git_sha"]) == (10, "release", head)
+    assert run["run_steps"][2]["logs"] == "The project has no packages.\n"
     assert tables(tiny_project, "main") == {"good"}
 
 
@@ -206,8 +226,90 @@ def test_a_branch_that_is_not_there_fails_the_first_step(api, tiny_project):
     subprocess.run(["git", "init", "-q"], cwd=tiny_project / "dbt", check=True)
     run = ended(api, api.trigger(git_branch="nope"))
 
-    assert (run["status"], [step["status"] for step in run["run_steps"]]) == (20, [20, 30, 30])
+    assert (run["status"], [step["status"] for step in run["run_steps"]]) == (20, [20, 30, 30, 30])
     assert "has no branch nope" in run["run_steps"][0]["logs"]
+
+
+def test_a_branch_may_have_packages_that_the_folder_lacks(api, tiny_project):
+    """What is installed is what the commit asks for, and it is installed beside the commit."""
+    project = tiny_project / "dbt"
+    (project / "shared" / "models").mkdir(parents=True)
+    (project / "shared" / "dbt_project.yml").write_text("name: shared\nversion: '1.0'\n")
+    (project / "shared" / "models" / "common.sql").write_text("select 1 as id")
+    (project / "packages.yml").write_text("packages: [{local: shared}]\n")
+    released(tiny_project)
+    (project / "packages.yml").unlink()
+
+    run = ended(api, api.trigger(git_branch="release", steps_override=["dbt build --select common"]))
+
+    assert [(step["name"], step["status"]) for step in run["run_steps"]][2:] == [
+        ("Invoke dbt with `dbt deps`", 10),
+        ("Invoke dbt with `dbt build --select common`", 10),
+    ]
+    assert not (project / "dbt_packages").exists()
+
+
+@pytest.fixture
+def endless_git(tiny_project, monkeypatch):
+    """A git that never ends when it is to write files; returns the id of the process that it waits for."""
+    released(tiny_project)
+    waiting = tiny_project / "waiting"
+    command = tiny_project / "bin" / "git"
+    command.parent.mkdir()
+    command.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *read-tree*)\n'
+        f"  sleep 600 & echo $! > {waiting}.new; mv {waiting}.new {waiting}; wait;;\n"
+        "esac\n"
+        f'exec {shutil.which("git")} "$@"\n'
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=os.pathsep)
+    return lambda: int(waiting.read_text()) if waiting.exists() else None
+
+
+def alive(process_id):
+    """Whether a process is there and has not ended."""
+    try:
+        with open(f"/proc/{process_id}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_cancel_kills_git(endless_git, api):
+    """A checkout may take long; all that git has started is gone, and dbt is not started."""
+    run_id = api.trigger(git_branch="release")
+    process_id = until(endless_git)
+    assert alive(process_id)
+
+    run = api.post(f"/runs/{run_id}/cancel/").json()["data"]
+    steps = api.data(f"/runs/{run_id}/", include_related="run_steps")["run_steps"]
+
+    assert (run["status"], run["status_message"]) == (30, "Cancelled by user.")
+    assert [step["status"] for step in steps] == [30, 30, 30, 30]
+    assert not alive(process_id)
+
+
+def test_the_timeout_counts_for_git_as_well(endless_git, api):
+    """It is the run's, not dbt's."""
+    run = ended(api, api.trigger(git_branch="release", timeout_seconds_override=1))
+
+    assert (run["status"], [step["status"] for step in run["run_steps"]]) == (30, [30, 30, 30, 30])
+    assert "longer than 1 seconds" in run["status_message"]
+    assert not alive(endless_git())
+
+
+def test_dbt_does_not_get_the_variables_of_a_hook(monkeypatch, api, tiny_project):
+    """`dbt deps` calls git, which would work on the repository that the variables name."""
+    monkeypatch.setenv("GIT_DIR", str(tiny_project / "other"))
+    (tiny_project / "dbt" / "models" / "good.sql").write_text(
+        "select '{{ env_var('GIT_DIR', 'none') }}' as id"
+    )
+
+    run = ended(api, api.trigger(steps_override=["dbt show --select good"]))
+
+    assert "none" in run["run_steps"][2]["logs"]
 
 
 def test_cancel_kills_dbt(api, tiny_project):

@@ -182,7 +182,17 @@ def test_nulls_in_a_trigger_body_are_accepted(api):
 
 
 @pytest.mark.parametrize(
-    "command", ["rm -rf /", "dbt", "dbt init", "dbt build; ls", "python -m dbt build", 'dbt "']
+    "command",
+    [
+        "rm -rf /",
+        "dbt",
+        "dbt init",
+        "dbt build; ls",
+        "python -m dbt build",
+        'dbt "',
+        "dbt --quiet clean --log-path build",
+        "dbt build --target-path=/tmp/elsewhere",
+    ],
 )
 def test_only_dbt_commands_are_taken(idle, command):
     """A step that is no dbt command is refused before a run begins."""
