@@ -9,7 +9,7 @@ shared with the client would go unseen. State lives apart from HTTP:
     dbt       a run's steps with real dbt-core    history   steps, logs, artifacts of runs
     webhooks  who is told of what, and when       outbox    what is sent, and tried again
     outbound  HTTP to receivers of webhooks
-    engine    queue, slots, cancel, retry: all that happens to a run
+    engine    all that happens to a run           slots     who waits, and whose turn it is
     access    tokens, and what they may do        faults    what goes wrong, and when
     queries   what the API accepts                payloads  records → what the API shows
     answers   the form of all answers             api/      the API's endpoints

@@ -1,10 +1,9 @@
-"""All that happens to runs: the queue, run slots, execution, cancel, retry, restart.
+"""All that happens to runs: queue, execution, end, cancel, retry, restart.
 
 Scripted runs are moved on whenever somebody looks: their next change has a time, and `settle` applies what is
 due, in order, as of the time it was due. A run with real dbt has a thread while it executes.
 
-Queued → Starting → Running → Success | Error | Cancelled. A run waits while the account's run slots are taken
-or an older run of its job is not finished (https://docs.getdbt.com/docs/deploy/job-scheduler).
+Queued → Starting → Running → Success | Error | Cancelled; `slots` says whose turn it is.
 """
 
 import contextlib
@@ -22,6 +21,7 @@ from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock, RealCloc
 from airflow_provider_dbtcloud_dlt.emulator.config import Config, Job
 from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundError, plan_of
 from airflow_provider_dbtcloud_dlt.emulator.scripted import Script
+from airflow_provider_dbtcloud_dlt.emulator.slots import Slots
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, Status, StepRecord, Store
 from airflow_provider_dbtcloud_dlt.emulator.webhooks import Webhooks
 
@@ -78,14 +78,8 @@ class Engine:
         self.webhooks = Webhooks(config, self._store, self._lock, self.clock)
         self._jobs = {job.id: job for job in config.jobs}
         self._scripts: dict[int, Script | None] = {job.id: job.script for job in config.jobs}
-        # What is neither queued nor active has ended. Of those queued, some wait for nothing, and the others
-        # stand in a line for each job.
-        self._queue: dict[int, Run] = {}
-        self._unhindered: dict[int, Run] = {}
-        self._lines: dict[int, dict[int, Run]] = {job.id: {} for job in config.jobs}
-        self._active: dict[int, Run] = {}
-        # Those of the active ones that take up a run slot and keep other runs of their job waiting.
-        self._counted: dict[int, Run] = {}
+        # What is neither waiting nor active has ended.
+        self._slots = Slots(config.account.run_slots, self._jobs)
         self._due: list[tuple[int, int]] = []
         self._workers: dict[int, tuple[dbt.Execution, threading.Thread]] = {}
         self._closing = threading.Event()
@@ -135,11 +129,7 @@ class Engine:
     def blocked_by(self, run: Run) -> list[int]:
         """Return the ids of the runs that a queued run waits for."""
         with self._lock:
-            if run.id not in self._queue or run.is_concurrent:
-                return []
-            same = [one.id for one in self._counted.values() if one.job_id == run.job_id]
-            first = next(iter(self._lines[run.job_id]))
-            return same or ([first] if first != run.id else list(self._counted))
+            return self._slots.blockers(run)
 
     # --- changing -----------------------------------------------------------------------------------------
 
@@ -242,7 +232,7 @@ class Engine:
             self._start_queued(now)
             while self._due and self._due[0][0] <= now:
                 at, run_id = heapq.heappop(self._due)
-                run = self._active.get(run_id)
+                run = self._slots.active(run_id)
                 if run is not None:
                     self._advance(run, at)
                     self._start_queued(at)
@@ -268,7 +258,7 @@ class Engine:
     def _live(self, run_id: int) -> Run:
         """Return the very record that goes on changing."""
         self.settle()
-        run = self._active.get(run_id) or self._queue.get(run_id) or self._store.run(run_id)
+        run = self._slots.find(run_id) or self._store.run(run_id)
         if run is None:
             raise NotFoundError(f"There is no run {run_id}.")
         return run
@@ -298,10 +288,10 @@ class Engine:
             elif run.status is Status.QUEUED and run.script is None and not self._has_folder(run):
                 self._finish(run, NO_FOLDER, self.clock.now())
             elif run.status is Status.QUEUED:
-                self._line_up(run)
+                self._slots.wait(run)
             elif run.script is not None:
                 # It only ever existed as times in the record: nothing was lost.
-                self._activate(run)
+                self._slots.enter(run)
                 heapq.heappush(self._due, (self._next_change(run), run.id))
             else:
                 self._interrupt(run)
@@ -352,42 +342,18 @@ class Engine:
                 dbt_version=body.get("dbt_version_override") or job.environment.dbt_version,
             )
             self._store.add(run)
-            self._line_up(run)
+            self._slots.wait(run)
             return run
 
-    def _line_up(self, run: Run) -> None:
-        self._queue[run.id] = run
-        (self._unhindered if run.is_concurrent else self._lines[run.job_id])[run.id] = run
-
     def _start_queued(self, at: int) -> None:
-        for run in list(self._unhindered.values()):
-            self._begin(run, at)
-        while len(self._counted) < self.config.account.run_slots:
-            busy = {run.job_id for run in self._counted.values()}
-            heads = [next(iter(line)) for job, line in self._lines.items() if line and job not in busy]
-            if not heads:
-                return
-            self._begin(self._queue[min(heads)], at)
-
-    def _begin(self, run: Run, at: int) -> None:
-        """Take a run out of the queue."""
-        self._leave_queue(run)
-        self._activate(run)
-        run.status, run.dequeued_at = Status.STARTING, max(at, run.created_at)
-        self._save(run, at)
-        if run.script is not None:
-            heapq.heappush(self._due, (self._next_change(run), run.id))
-        else:
-            self._execute(run)
-
-    def _leave_queue(self, run: Run) -> None:
-        for place in (self._queue, self._unhindered, self._lines.get(run.job_id, {})):
-            place.pop(run.id, None)
-
-    def _activate(self, run: Run) -> None:
-        self._active[run.id] = run
-        if not run.is_concurrent:
-            self._counted[run.id] = run
+        for run in self._slots.next():
+            self._slots.enter(run)
+            run.status, run.dequeued_at = Status.STARTING, max(at, run.created_at)
+            self._save(run, at)
+            if run.script is not None:
+                heapq.heappush(self._due, (self._next_change(run), run.id))
+            else:
+                self._execute(run)
 
     def _next_change(self, run: Run) -> int:
         script = Script.of(run.script or {})
@@ -488,9 +454,7 @@ class Engine:
 
     def _finish(self, run: Run, result: dbt.Result, at: int) -> None:
         run.status, run.status_message, run.finished_at = result.status, result.message, at
-        self._leave_queue(run)
-        self._active.pop(run.id, None)
-        self._counted.pop(run.id, None)
+        self._slots.leave(run)
         self._workers.pop(run.id, None)
         run.artifacts_saved = bool(self.history.artifacts(run))
         if run.script is not None and run.status is Status.SUCCESS:
