@@ -210,11 +210,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         server = Server(service.wire, options.host, options.port, certificate)
         address = address or server.url
-        console.print(f"dbt Cloud emulator: {address}  account {config.account.id}, {len(config.jobs)} jobs")
+        jobs = f"{len(config.jobs)} job" + ("" if len(config.jobs) == 1 else "s")
+        console.print(f"dbt Cloud emulator: {address}  account {config.account.id}, {jobs}")
         if options.project is not None:
             console.print(_hint(options.state, address))
         if certificate is not None and certificate.ca is not None:
-            console.print(f"its certificate's authority: {certificate.ca.resolve()}")
+            authority = shlex.quote(str(certificate.ca.resolve()))
+            console.print(
+                f"  export REQUESTS_CA_BUNDLE={escape(authority)} SSL_CERT_FILE={escape(authority)}"
+            )
         if hosts is None:
             console.print(
                 "[yellow]Other machines can reach it: its pages show logs to whoever opens them.[/]"
