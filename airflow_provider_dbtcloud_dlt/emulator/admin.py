@@ -19,8 +19,8 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
+from airflow_provider_dbtcloud_dlt.emulator.api.dependencies import EngineOf
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND
-from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault, Faults
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
 from airflow_provider_dbtcloud_dlt.emulator.scripted import LONGEST_SECONDS, Script
@@ -42,14 +42,8 @@ def install(app: FastAPI, faults: Faults, wire: Wire) -> None:
 
 def _authorized(request: Request) -> None:
     # The header also keeps web pages of other origins out, which could otherwise post to this address.
-    keyring: Keyring = request.app.state.keyring
-    if not keyring.administers(request.headers.get("authorization", "")):
+    if not _keyring(request).administers(request.headers.get("authorization", "")):
         raise HTTPException(401, "Send the account's token: Authorization: Token …")
-
-
-def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    return engine
 
 
 def _keyring(request: Request) -> Keyring:
@@ -62,7 +56,6 @@ def _faults(request: Request) -> Faults:
     return faults
 
 
-EngineOf = Annotated[Engine, Depends(_engine)]
 KeyringOf = Annotated[Keyring, Depends(_keyring)]
 FaultsOf = Annotated[Faults, Depends(_faults)]
 _router = APIRouter(prefix="/emulator", dependencies=[Depends(_authorized)])
