@@ -18,6 +18,7 @@ Kind = Literal[
     "status",
     "drop",
     "lose_answer",
+    "late_answer",
     "slow",
     "truncate",
     "not_json",
@@ -32,6 +33,7 @@ _TAKES: dict[Kind, frozenset[str]] = {
     "status": frozenset({"status", "retry_after", "body", "headers"}),
     "drop": frozenset(),
     "lose_answer": frozenset(),
+    "late_answer": frozenset({"seconds"}),
     "slow": frozenset({"seconds"}),
     "truncate": frozenset(),
     "not_json": frozenset({"body"}),
@@ -49,6 +51,7 @@ _ONLY: dict[Kind, frozenset[str]] = {
 }
 _DEFAULTS: dict[Kind, dict[str, Any]] = {
     "status": {"status": 502},
+    "late_answer": {"seconds": 5.0},
     "slow": {"seconds": 5.0},
     "fresh_run_404": {"seconds": 5.0},
     "unknown_status": {"status": 17},
@@ -93,6 +96,7 @@ class Fault(BaseModel):
             ``status`` is answered with `status` (502) instead of being served;
             ``drop`` has its connection cut before anything happened;
             ``lose_answer`` is carried out, then its connection is cut;
+            ``late_answer`` is carried out at once, and answered after `seconds` (5);
             ``slow`` is served after `seconds` (5);
             ``truncate`` is carried out, and half of the answer arrives;
             ``not_json`` is carried out, and answered with 200 and a page of HTML;

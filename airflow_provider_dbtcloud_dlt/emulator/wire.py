@@ -69,6 +69,11 @@ class Wire:
             case "lose_answer":
                 await self._carried_out(scope, receive)
                 await _cut(scope, receive)
+            case "late_answer":
+                messages = await self._carried_out(scope, receive)
+                await asyncio.sleep(fault.seconds or 0)
+                for message in messages:
+                    await send(message)
             case "slow":
                 await asyncio.sleep(fault.seconds or 0)
                 await self._app(scope, receive, send)

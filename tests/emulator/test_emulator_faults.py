@@ -116,6 +116,24 @@ def test_a_slow_answer_arrives(emu, api):
     assert time.monotonic() - begin >= 0.2
 
 
+def test_a_late_answer_comes_after_the_effect(emu, api):
+    """A client that has lost patience, or its life, has started a run all the same."""
+    emu.inject("late_answer", seconds=0.3, times=1)
+
+    with pytest.raises(requests.ReadTimeout):
+        api.session.post(api.base + "/jobs/1000/run/", json={"cause": "x"}, timeout=0.1)
+    assert len(emu.runs()) == 1
+
+
+def test_a_late_answer_arrives(emu, api):
+    """Whoever waits gets it whole."""
+    emu.inject("late_answer", seconds=0.2, times=1)
+    begin = time.monotonic()
+
+    assert api.data("/")["id"] == 1
+    assert time.monotonic() - begin >= 0.2
+
+
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("size", [10, 8_000_000])
 def test_a_truncated_answer_breaks_off(tls, size):
