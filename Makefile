@@ -8,6 +8,9 @@ PACKAGE ?=
 # Added to pytest's command line; `-m ""` runs the slow tests too, as CI does.
 PYTEST_ARGS ?=
 
+# Added to the fault matrix's command line, such as `--rows token,cleared`.
+FAULTS_ARGS ?=
+
 BIN := $(VENV)/bin
 PINS := .ci/constraints.txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PINS)
@@ -16,7 +19,7 @@ INPUTS := pyproject.toml $(PINS) $(PACKAGE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo airflow test lint wheel clean
+.PHONY: help demo airflow test faults lint wheel clean
 
 help: ## show this list
 	@echo "usage: make TARGET [PYTHON=python3.12]"
@@ -30,6 +33,9 @@ airflow: $(VENV)/.installed ## the same, but Airflow stays up for looking around
 
 test: $(VENV)/.installed ## run the tests, without the slow ones (all of them: PYTEST_ARGS='-m ""')
 	$(if $(PACKAGE),EXPECT_INSTALLED_WHEEL=1) $(BIN)/pytest $(PYTEST_ARGS)
+
+faults: $(VENV)/.installed-official ## kill workers, triggerers and dbt Cloud under this provider and the official one: a table, in more than an hour
+	@$(BIN)/python tools/faults.py $(FAULTS_ARGS)
 
 lint: $(VENV)/.installed-lint ## check style, types and the import contracts
 	$(BIN)/ruff check .
@@ -58,4 +64,9 @@ $(VENV)/.installed: $(INPUTS) | $(BIN)/python
 $(VENV)/.installed-lint: $(VENV)/.installed
 	@echo "Installing ruff, mypy, import-linter and build into $(VENV)"
 	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[lint]",--editable ".[lint]")
+	@touch $@
+
+$(VENV)/.installed-official: $(VENV)/.installed
+	@echo "Installing the official provider into $(VENV)"
+	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[official]",--editable ".[official]")
 	@touch $@

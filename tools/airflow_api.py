@@ -64,6 +64,13 @@ class AirflowAPI:
             body["extra"] = json.dumps(extra)
         self.request("POST", "connections", json=body)
 
+    def change_password(self, connection_id: str, password: str) -> None:
+        """Put another secret into a connection, as a person would when it has been rotated."""
+        path = f"connections/{connection_id}"
+        body = self.request("GET", path)
+        fields = {name: body[name] for name in ("connection_id", "conn_type", "host", "login")}
+        self.request("PATCH", path, json={**fields, "password": password})
+
     def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
         """Wait until the DAG processor has read a DAG; a file that can't be imported ends it at once."""
         deadline = time.monotonic() + timeout
@@ -118,11 +125,14 @@ class AirflowAPI:
         return dict(self.request("GET", self._run(dag_id, run_id)))
 
     def task_instances(self, dag_id: str, run_id: str) -> list[JSON]:
-        return list(self.request("GET", f"{self._run(dag_id, run_id)}/taskInstances")["task_instances"])
+        path = f"{self._run(dag_id, run_id)}/taskInstances"
+        return list(self.request("GET", path, params={"limit": 500})["task_instances"])
 
-    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """Mark a task as a person would: ``failed`` or ``success``."""
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int | None = None) -> None:
+        """Mark a task, or one of a mapped task, as a person would: ``failed`` or ``success``."""
         path = f"{self._run(dag_id, run_id)}/taskInstances/{task_id}"
+        if map_index is not None:
+            path += f"/{map_index}"
         self.request("PATCH", path, json={"new_state": state})
 
     def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
@@ -191,6 +201,12 @@ class AirflowAPI:
             if error.status_code == 404:
                 return None
             raise
+
+    def has_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, map_index: int) -> bool:
+        """Whether one of a mapped task has pushed a value."""
+        path = f"{self._run(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries"
+        params: JSON = {"xcom_key": key, "map_index": map_index}
+        return bool(self.request("GET", path, params=params)["xcom_entries"])
 
     def pool(self, name: str = "default_pool") -> JSON:
         """A pool: its ``slots``, and those of ``running_slots``, ``queued_slots``, ``deferred_slots`` …"""

@@ -133,7 +133,7 @@ def _stay(stack: FlightsStack, narrator: Narrator) -> None:
     airflow = stack.airflow
     narrator.console.print(
         f"\nAirflow stays up at {airflow.url}\n  user name {airflow.username}, password {airflow.password}\n"
-        f"The emulator's runs: {stack.emulator_url}\nCtrl-C stops both.",
+        f"The emulator's runs: {stack.emulator.url}\nCtrl-C stops both.",
         markup=False,
         soft_wrap=True,
     )

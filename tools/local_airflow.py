@@ -14,19 +14,18 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 import requests
 from airflow_api import AirflowAPI
-from processes import Service, ServiceError, free_port, isolated_environment, stop
+from processes import Service, ServiceError, Startable, free_port, isolated_environment, stop
 
 USERNAME = "admin"
 START_SECONDS = 180.0
 """How long all of Airflow may take to be healthy: about 15 seconds on an idle machine with two cores."""
 
 
-class LocalAirflow:
+class LocalAirflow(Startable):
     """Airflow's processes, each under its name in ``services``, and its REST API as ``api``.
 
     Use it as a context manager, or call ``start`` and ``stop``. It runs with the interpreter that runs this,
@@ -71,20 +70,7 @@ class LocalAirflow:
             isolated_environment(self.folder) | self._settings(dags.resolve(), parallelism) | dict(env or {})
         )
 
-    def __enter__(self) -> "LocalAirflow":
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self, timeout: float = START_SECONDS) -> None:
+    def start(self) -> None:
         """Make the database, start every process and wait until all are healthy.
 
         Raises:
@@ -93,10 +79,10 @@ class LocalAirflow:
         self._home.mkdir(parents=True, exist_ok=True)
         self._passwords.touch(mode=0o600)
         self._passwords.write_text(json.dumps({self.username: self.password}))
-        self._migrate(timeout)
+        self._migrate(START_SECONDS)
         for name in self._commands:
             self.start_service(name)
-        self.wait_until_healthy(timeout)
+        self.wait_until_healthy()
 
     def start_service(self, name: str) -> Service:
         """Start one process by its name, again if it was stopped or killed."""
@@ -132,12 +118,17 @@ class LocalAirflow:
         services, self.services = self.services, {}
         stop(services.values())
 
-    def task_processes(self) -> int:
-        """How many tasks have a process now: each is a child of one of the scheduler's worker processes."""
+    def task_processes(self) -> dict[str, tuple[psutil.Process, psutil.Process]]:
+        """Task instance id → the processes of its worker and of the task, of all that run now."""
+        found = {}
         with contextlib.suppress(psutil.NoSuchProcess):
-            workers = psutil.Process(self.services["scheduler"].pid).children()
-            return sum(len(worker.children()) for worker in workers)
-        return 0
+            for worker in psutil.Process(self.services["scheduler"].pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    # A worker's title ends with the id of what it runs.
+                    title = " ".join(worker.cmdline()).rsplit(" ", 1)[-1]
+                    for task in worker.children():
+                        found[title] = (worker, task)
+        return found
 
     def _migrate(self, timeout: float) -> None:
         log = self.folder / "logs" / "migrate.log"

@@ -12,8 +12,11 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -80,6 +83,31 @@ class Service:
 
     def stop(self) -> None:
         stop([self])
+
+
+class Startable(ABC):
+    """Something that consists of services, and is a context manager in which they run."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start everything, and wait until it can be used."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop everything; harmless when nothing runs."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
 
 _running: list[Service] = []

@@ -109,7 +109,7 @@ class RunWatcher:
         if before in ("Success", "Error", "Cancelled"):
             return
         try:
-            run = self._stack.dbt_cloud.get_run(run_id, ["run_steps", "job"])
+            run = self._stack.emulator.client.get_run(run_id, ["run_steps", "job"])
         except DbtCloudError:
             return  # it is only for show: the next look may see more
         state = run.status.humanized
@@ -136,7 +136,7 @@ class RunWatcher:
 
     def _workers(self, task_id: str) -> None:
         slots = int(self._stack.airflow.api.pool()["running_slots"])
-        processes = self._stack.airflow.task_processes()
+        processes = len(self._stack.airflow.task_processes())
         waiting = self.waiting
         first = processes == 0 and waiting.looks_without_process == 0
         waiting.looks += 1

@@ -36,7 +36,7 @@ class DagRun:
     def _look(self, tasks: list[dict[str, Any]]) -> None:
         self.seen |= {(task["task_id"], task["state"]) for task in tasks}
         if any(task["state"] == "deferred" for task in tasks):
-            self.processes_while_deferred.append(self.stack.airflow.task_processes())
+            self.processes_while_deferred.append(len(self.stack.airflow.task_processes()))
 
     def log(self, task_id: str) -> str:
         return self.stack.airflow.api.log(self.dag_id, self.run_id, task_id)
@@ -118,7 +118,7 @@ def test_no_process_waits_for_dbt(january):
 
 def test_the_run_is_dbt_clouds(january):
     """What the task returns is the id of a run that dbt Cloud tells as successful."""
-    run = january.stack.dbt_cloud.get_run(january.xcom("transform"))
+    run = january.stack.emulator.client.get_run(january.xcom("transform"))
     assert (run.status.humanized, run.job_definition_id) == ("Success", 1000)
 
 
@@ -141,7 +141,7 @@ def test_the_sensor_was_deferred(waited):
 
 def test_both_tasks_mean_the_same_run(waited):
     """The run that was waited for is the one that the first task started, of the job that tests."""
-    run = waited.stack.dbt_cloud.get_run(waited.xcom("start"))
+    run = waited.stack.emulator.client.get_run(waited.xcom("start"))
     assert (run.status.humanized, run.job_definition_id) == ("Success", 1001)
 
 
@@ -159,7 +159,7 @@ def test_the_log_names_the_failing_step(broken):
 
 def test_no_token_is_in_a_log(january, broken):
     """Neither a good nor a failed run's log holds the token."""
-    token = january.stack.token
+    token = january.stack.emulator.token
     assert token not in january.log("load") + january.log("transform") + broken.log("transform")
 
 

@@ -35,7 +35,7 @@ class Waiting:
 
     def runs(self) -> list[Any]:
         """The dbt runs of this DAG run's task, oldest first."""
-        found = self.stack.dbt_cloud.list_runs(include_related=["trigger"], order_by="id")
+        found = self.stack.emulator.client.list_runs(include_related=["trigger"], order_by="id")
         return [run for run in found if run.trigger.cause.startswith(f"{self.marker}/")]
 
     def told(self) -> str:
@@ -58,7 +58,7 @@ def waiting(stack: FlightsStack) -> Waiting:
     found = Waiting(stack, api.trigger(DAG))
     found.until(found.is_deferred)
     # Not later: a clear takes the task's results away.
-    first = stack.dbt_cloud.get_run(api.xcom(DAG, found.run_id, TASK, "job_run_id"), ["trigger"])
+    first = stack.emulator.client.get_run(api.xcom(DAG, found.run_id, TASK, "job_run_id"), ["trigger"])
     found.marker = first.trigger.cause.split("/")[0]
     return found
 

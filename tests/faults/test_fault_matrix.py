@@ -1,0 +1,46 @@
+"""The fault matrix in a short form: few trials a row, and one row beside the official provider.
+
+The long form, with both providers in every row, is `make faults`.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from fault_rows import ROWS, Row
+from fault_stack import OFFICIAL, OURS, FaultStack
+from faults import play, trials_of
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.faults]
+
+SHORT = [row for row in ROWS if row.has_short_form]
+CONTROL = next(row for row in ROWS if row.name == "worker-after-trigger")
+TRIALS = 4
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStack]:
+    """Airflow and the emulator, with the DAGs of all rows."""
+    trials = [one for several in trials_of(SHORT, [OURS], TRIALS).values() for one in several]
+    with FaultStack(tmp_path_factory.mktemp("faults"), trials) as running:
+        yield running
+
+
+@pytest.mark.parametrize("row", SHORT, ids=lambda row: row.name)
+def test_each_task_has_one_run_and_its_result(stack: FaultStack, row: Row) -> None:
+    """No run is doubled or left running, and no task fails whose run succeeds."""
+    result = play(stack, row, trials_of(SHORT, [OURS], TRIALS)[row.name], short=True)
+    tally = result.tallies[OURS]
+    assert result.hits > 0
+    assert (tally.tasks, tally.runs) == (TRIALS, TRIALS * row.runs)
+    assert tally.is_clean, tally
+
+
+def test_the_matrix_sees_what_goes_wrong(tmp_path: os.PathLike[str]) -> None:
+    """The official provider starts a second run for each task killed, and leaves the first running."""
+    if not os.environ.get("EXPECT_PEERS"):
+        pytest.importorskip("airflow.providers.dbt.cloud", reason="needs `pip install '.[official]'`")
+    trials = trials_of([CONTROL], [OFFICIAL], TRIALS)[CONTROL.name]
+    with FaultStack(tmp_path, trials) as stack:
+        tally = play(stack, CONTROL, trials, short=True).tallies[OFFICIAL]
+    assert (tally.tasks, tally.duplicates, tally.left) == (TRIALS, TRIALS, TRIALS)
