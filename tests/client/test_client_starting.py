@@ -175,6 +175,27 @@ def test_refused_retry_starts_anew(
     assert "RETRY_NOT_LATEST_RUN" in caplog.text
 
 
+def test_log_says_what_retries_what(
+    start: Start, emu: Emulator, failed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the numbers of both runs."""
+    caplog.set_level(logging.INFO, "task")
+    retry = start(retry_from_failure=True)
+    assert f"Job run {failed} failed; run {retry.run.id} takes it up at its point of failure." in caplog.text
+
+
+def test_log_says_why_nothing_is_retried(
+    start: Start, emu: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as for a run that somebody cancelled."""
+    caplog.set_level(logging.INFO, "task")
+    emu.script_job(emu.job_id, seconds=60)
+    first = start(look_first=False)
+    emu.engine.cancel(first.run.id)
+    start(retry_from_failure=True)
+    assert f"Job run {first.run.id} (Cancelled) can't be retried: RETRY_NOT_FAILED_RUN." in caplog.text
+
+
 # --- reuse_existing_run -------------------------------------------------------------------------------------
 
 
