@@ -45,6 +45,7 @@ class RunStarter:
         since: no run of this work is older.
         log: what was found and done is told here.
         sleep: waits so many seconds.
+        before_start: called right before anything is started; may raise, when nothing shall be any more.
     """
 
     client: DBTCloudClientV2
@@ -53,6 +54,7 @@ class RunStarter:
     since: datetime | None
     log: Logger
     sleep: Callable[[float], None] = time.sleep
+    before_start: Callable[[], None] = lambda: None
 
     def start(
         self,
@@ -120,6 +122,7 @@ class RunStarter:
             self.client.cancel_run(run.id)
 
     def _retry(self, run: Run) -> Run | None:
+        self.before_start()
         try:
             retried = self.client.retry_run(run.id)
         except (RejectedRequestError, NotFoundError) as error:
@@ -165,6 +168,7 @@ class RunStarter:
             return self._find_lost(known) or self._trigger_again(body, known)
 
     def _start_run(self, body: Mapping[str, Any]) -> Run:
+        self.before_start()
         run = self.client.start_run(self.job_id, body)
         self.log.info("Started job run %s: %s", run.id, run.href)
         return run
