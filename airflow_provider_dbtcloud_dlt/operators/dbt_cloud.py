@@ -210,6 +210,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self.hook_params = dict(hook_params or {})
         self.run_id: int | None = None
         self._claim: Claim | None = None  # on a run of this task's; none on one that it joined
+        self._is_killed = False
         self._check_arguments()
 
     def _check_arguments(self) -> None:
@@ -257,6 +258,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
             marker,
             since=self._no_run_before(context),
             log=self.log,
+            before_start=self._start_nothing_once_killed,
         )
         started = starter.start(
             self._trigger_body(marker),
@@ -268,6 +270,9 @@ class DbtCloudRunJobOperator(WaitsForRun):
         run = started.run
         claim = Claim(_names(context), task_instance.try_number, run.id)
         self.run_id, self._claim = run.id, claim if started.owned else None
+        if self._is_killed:
+            self.on_kill()  # when the signal came there was no run to cancel
+            raise DbtCloudJobRunException(f"The task was killed while job run {run.id} was being started.")
         self._show_run(context, run)
         task_instance.xcom_push(key=JOB_RUN_TRY, value=task_instance.try_number)  # last: see `ownership`
         claim.is_shown = True
@@ -307,6 +312,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
 
         Bounded, for the worker is about to be killed; until then Airflow lets it go on.
         """
+        self._is_killed = True
         if self._claim is None:
             return
         if left := ask_why_left(self._claim):
@@ -318,6 +324,12 @@ class DbtCloudRunJobOperator(WaitsForRun):
             self.log.warning("Job run %s could not be cancelled and may go on. %s", self.run_id, error)
         else:
             self.log.info("Cancelled job run %s, since the task was killed.", self.run_id)
+
+    def _start_nothing_once_killed(self) -> None:
+        if self._is_killed:
+            raise DbtCloudJobRunException(
+                "The task was killed before it had started a job run: it starts none."
+            )
 
     def _quick_client(self) -> DBTCloudClientV2:
         """A client that asks once and not for long."""

@@ -1,11 +1,14 @@
 """A task that is killed on its worker cancels its run, unless a later try goes on with it."""
 
+import json
+import re
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import responses
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
@@ -246,3 +249,53 @@ def test_frozen_worker_of_a_resumed_task_leaves_the_run(
     with pytest.raises(DbtCloudJobRunException, match="left running: a later try of its task has begun"):
         triggerer.resume(make(), deferred, its_context, event)
     assert becomes(emu) == ["Running"]
+
+
+# --- killed while the run is being started -----------------------------------------------------------
+
+
+def test_task_that_was_killed_starts_nothing(emu: Emulator, make: Make, context: MakeContext) -> None:
+    """Airflow lets it go on for some seconds after the kill."""
+    operator = make()
+    operator.on_kill()
+    with pytest.raises(DbtCloudJobRunException, match="killed before it had started a job run"):
+        operator.execute(context())
+    assert emu.runs() == []
+
+
+@pytest.fixture
+def kill_in_between(emu: Emulator, make: Make, context: MakeContext) -> Callable[[], None]:
+    """Kill a task after its trigger was carried out and before that is answered."""
+    emu.script_job(emu.job_id, seconds=600)
+    operator = make()
+
+    def answer(request: Any) -> tuple[int, dict[str, str], str]:
+        emu.trigger(**json.loads(request.body))
+        operator.on_kill()
+        return 200, {}, json.dumps({"data": emu.runs()[-1]})
+
+    def execute() -> None:
+        with responses.RequestsMock() as wire:
+            wire.add_passthru(emu.url)
+            wire.add_callback("POST", re.compile(f"{emu.url}/api/.*/run/$"), answer)
+            with pytest.raises(DbtCloudJobRunException, match=r"killed while job run \d+ was being started"):
+                operator.execute(context())
+
+    return execute
+
+
+def test_kill_while_the_trigger_is_on_its_way_cancels_the_run(
+    emu: Emulator, kill_in_between: Callable[[], None]
+) -> None:
+    """As soon as the run is known."""
+    kill_in_between()
+    assert becomes(emu) == ["Cancelled"]
+
+
+def test_run_that_is_not_shown_yet_is_this_trys(
+    emu: Emulator, kill_in_between: Callable[[], None], airflow_says: AirflowSays
+) -> None:
+    """No XCom tells of it, and that is no sign of a later try."""
+    airflow_says("running")
+    kill_in_between()
+    assert becomes(emu) == ["Cancelled"]
