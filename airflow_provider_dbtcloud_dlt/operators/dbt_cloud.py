@@ -22,6 +22,7 @@ from airflow_provider_dbtcloud_dlt.client.checks import check_trigger_body
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
+from airflow_provider_dbtcloud_dlt.client.waiting import progress_of
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout, airflow_base_url
 from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
@@ -429,10 +430,27 @@ class DbtCloudRunJobOperator(WaitsForRun):
         except AirflowTaskTimeout:
             if not self.cancel_on_timeout:
                 self._claim = None  # Airflow calls on_kill() next
-            raise
+            ended = self._look_once_more(run.id)
         except RunTimeoutError as error:
             raise DbtCloudJobRunException(self._give_up(str(error))) from None
         return self._result(ended)
+
+    def _look_once_more(self, run_id: int) -> Run:
+        """The run as it ended, though the time is up.
+
+        Raises:
+            AirflowTaskTimeout: it goes on, or could not be read at once.
+        """
+        try:
+            run = self._quick_client().get_run(run_id)
+        except DbtCloudError as error:
+            progress = f"it could not be read once more: {error}"
+        else:
+            if run.is_terminal:
+                return run
+            progress = f"{progress_of(run, time.time())}."
+        message = f"Job run {run_id} has not ended within the execution_timeout; {progress}"
+        raise AirflowTaskTimeout(message if self._claim else f"{message} It was left running.") from None
 
     def _give_up(self, message: str) -> str:
         """Cancel the run if that is wanted and it is still this try's; return what is to be said."""

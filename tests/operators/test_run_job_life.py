@@ -211,6 +211,48 @@ def test_execution_timeout_of_a_waiting_worker(
     assert bool(cancels(emu)) is cancel
 
 
+def test_execution_timeout_says_how_long_the_run_ran(emu: Emulator, make: Make, context: MakeContext) -> None:
+    """And what became of it, where nobody cancels it."""
+    emu.script_job(emu.job_id, seconds=60)
+    words = r"within the execution_timeout; .* it has run for 0:00:0\d\. It was left running\."
+    with execution_timeout(emu), pytest.raises(AirflowTaskTimeout, match=words):
+        make(deferrable=False, cancel_on_timeout=False).execute(context())
+
+
+def test_run_that_has_ended_when_the_execution_timeout_comes(
+    emu: Emulator, make: Make, context: MakeContext
+) -> None:
+    """The run is read once more, and its success is the task's."""
+    emu.script_job(emu.job_id, seconds=60)
+    with execution_timeout(emu, 61):
+        assert make(deferrable=False).execute(context()) == emu.runs()[-1]["id"]
+
+
+def test_run_that_has_failed_when_the_execution_timeout_comes(
+    emu: Emulator, make: Make, context: MakeContext
+) -> None:
+    """Likewise its failure, with the step that failed."""
+    emu.script_job(emu.job_id, seconds=60, steps=FAILING)
+    with (
+        execution_timeout(emu, 61),
+        pytest.raises(DbtCloudJobRunException, match="has failed at step 3"),
+    ):
+        make(deferrable=False).execute(context())
+
+
+def test_run_that_cannot_be_read_when_the_execution_timeout_comes(
+    emu: Emulator, make: Make, context: MakeContext
+) -> None:
+    """The time is up: one question is enough."""
+    emu.script_job(emu.job_id, seconds=60)
+    emu.fail_next(1, path="GET")
+    with (
+        execution_timeout(emu),
+        pytest.raises(AirflowTaskTimeout, match=r"it could not be read once more: .*502"),
+    ):
+        make(deferrable=False).execute(context())
+
+
 def test_run_that_cannot_be_cancelled(
     emu: Emulator, make: Make, context: MakeContext, triggerer: Any
 ) -> None:
