@@ -492,6 +492,32 @@ def test_joined_run_is_not_cancelled_when_the_time_is_up(
     assert not cancels(emu)
 
 
+@pytest.fixture
+def joined(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> int:
+    """Somebody else's run, which the task's first try has joined; it is to fail after a minute."""
+    emu.script_job(emu.job_id, seconds=60, outcome="error")
+    theirs = emu.trigger()
+    assert triggerer.deferral(make(reuse_existing_run=True), context()).trigger.run_id == theirs
+    return theirs
+
+
+def test_joined_run_is_not_retried(emu: Emulator, make: Make, context: MakeContext, joined: int) -> None:
+    """A later try starts a run of its own when somebody else's has failed."""
+    emu.clock.advance(61)
+    emu.script_job(emu.job_id)
+    make(deferrable=False, retry_from_failure=True).execute(context(try_number=2, max_tries=1))
+    assert emu.runs()[-1]["retrying_run_id"] is None
+
+
+def test_joined_run_is_not_cancelled_for_a_clear(
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, joined: int
+) -> None:
+    """The cleared task may join it again; it is not one that the task left behind."""
+    again = triggerer.deferral(make(reuse_existing_run=True), context(try_number=2, max_tries=1))
+    assert again.trigger.run_id == joined
+    assert not cancels(emu)
+
+
 def test_joined_run_is_not_cancelled_by_a_kill(
     emu: Emulator, make: Make, context: MakeContext, triggerer: Any
 ) -> None:
