@@ -5,7 +5,9 @@ Each name is bound once, to whatever this Airflow offers; newer Airflows warn wh
 
 from __future__ import annotations
 
-from airflow.sdk.exceptions import AirflowException
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
 try:  # Airflow 3.2 and newer
     from airflow.sdk.configuration import conf
@@ -40,7 +42,9 @@ __all__ = [
     "AirflowTaskTimeout",
     "TaskDeferred",
     "airflow_base_url",
+    "is_refusal",
     "task_state",
+    "task_xcom",
 ]
 
 
@@ -59,3 +63,17 @@ def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | 
     key = task_id if map_index < 0 else f"{task_id}_{map_index}"
     state = states.get(run_id, {}).get(key)
     return None if state is None else str(state)
+
+
+def task_xcom(key: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
+    """What a task instance has pushed under a key; None when it has not. Asks Airflow, and blocks."""
+    from airflow.sdk.execution_time.xcom import XCom  # no DAG file needs it
+
+    return XCom.get_one(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether Airflow refused a worker's question because it does not accept its token (any more)."""
+    if not isinstance(error, AirflowRuntimeError):
+        return False
+    return (error.error.detail or {}).get("status_code") in (401, 403)

@@ -76,9 +76,15 @@ class Marker:
 
 @dataclass(frozen=True)
 class Start:
-    """Start a run; first cancel those that an older epoch left behind."""
+    """Start a run.
+
+    Attributes:
+        cancel: the active runs that an older epoch left behind.
+        no_retry: why none is retried although that was asked for, as a sentence; empty when it was not.
+    """
 
     cancel: tuple[Run, ...] = ()
+    no_retry: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,13 +152,25 @@ def decide(
         return Adopt(succeeded[0])
     if current and not wait:
         return Adopt(current[0])
-    if retry_from_failure and ours:
-        newest = ours[0][1]
-        if not newest.is_terminal and newest.retrying_run_id is not None:
-            return Adopt(newest)  # a retry bears the epoch of the run that it retries
-        if newest.is_terminal and newest.can_retry:
-            return Retry(newest)
-    return Start(cancel=tuple(_active(older)))
+    left = tuple(_active(older))
+    if not retry_from_failure:
+        return Start(left)
+    if not ours:
+        return Start(left, "This task has no earlier job run that could be retried.")
+    newest = ours[0][1]
+    if not newest.is_terminal and newest.retrying_run_id is not None:
+        return Adopt(newest)  # a retry bears the epoch of the run that it retries
+    if newest.is_terminal and newest.can_retry:
+        return Retry(newest)
+    return Start(left, _no_retry(newest))
+
+
+def _no_retry(run: Run) -> str:
+    if run.is_terminal:
+        reason = run.retry_not_supported_reason or "dbt Cloud does not say why"
+    else:
+        reason = "it had not ended when this task was cleared"
+    return f"Job run {run.id} ({run.status.humanized}) can't be retried: {reason}."
 
 
 def _active(runs: Sequence[Run]) -> list[Run]:

@@ -45,6 +45,7 @@ class RunStarter:
         since: no run of this work is older.
         log: what was found and done is told here.
         sleep: waits so many seconds.
+        before_start: called right before anything is started; may raise, when nothing shall be any more.
     """
 
     client: DBTCloudClientV2
@@ -53,6 +54,7 @@ class RunStarter:
     since: datetime | None
     log: Logger
     sleep: Callable[[float], None] = time.sleep
+    before_start: Callable[[], None] = lambda: None
 
     def start(
         self,
@@ -93,6 +95,8 @@ class RunStarter:
                 if retried is not None:
                     return Started(retried)
             else:
+                if decision.no_retry:
+                    self.log.info("%s", decision.no_retry)
                 self._cancel(decision.cancel, "left behind when this task was cleared")
                 cancelled = {run.id for run in decision.cancel}
         if reuse_existing_run:
@@ -118,6 +122,7 @@ class RunStarter:
             self.client.cancel_run(run.id)
 
     def _retry(self, run: Run) -> Run | None:
+        self.before_start()
         try:
             retried = self.client.retry_run(run.id)
         except (RejectedRequestError, NotFoundError) as error:
@@ -153,7 +158,7 @@ class RunStarter:
     def _trigger(self, body: Mapping[str, Any], known: Container[int]) -> Run:
         """Start the run; of a lost answer's run and a second one, both active, the older stays."""
         try:
-            run = self.client.start_run(self.job_id, body)
+            return self._start_run(body)
         except LOST as error:
             if not _may_have_started(error):
                 raise
@@ -161,6 +166,10 @@ class RunStarter:
                 "The answer to the trigger was lost; looking whether a run was started. %s", error
             )
             return self._find_lost(known) or self._trigger_again(body, known)
+
+    def _start_run(self, body: Mapping[str, Any]) -> Run:
+        self.before_start()
+        run = self.client.start_run(self.job_id, body)
         self.log.info("Started job run %s: %s", run.id, run.href)
         return run
 
@@ -168,13 +177,12 @@ class RunStarter:
         """After a lost answer and a minute in which no run appeared: it was the request that was lost."""
         self.log.warning("No run has appeared for a minute: triggering once more.")
         try:
-            run = self.client.start_run(self.job_id, body)
+            run = self._start_run(body)
         except LOST as error:
             found = self._find_lost(known) if _may_have_started(error) else None
             if found is None:
                 raise
             return found
-        self.log.info("Started job run %s: %s", run.id, run.href)
         try:
             twins = [one for one in self._new_runs(known) if not one.is_terminal]
         except DbtCloudError as error:  # the next try of the task, if there is one, looks again

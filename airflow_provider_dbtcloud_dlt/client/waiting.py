@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
 from airflow_provider_dbtcloud_dlt.client.errors import (
@@ -65,6 +66,16 @@ def ending_of(run: Run) -> Ending | None:
     return Ending(status, f"Job run {run.id} {words}{reason}")
 
 
+def progress_of(run: Run, now: float) -> str:
+    """How far a run that goes on has come: its state, and how long it has run, or else was queued."""
+    state = f"its last known state is {run.status.humanized}"
+    since = run.started_at or run.created_at
+    if since is None:
+        return state
+    span = timedelta(seconds=max(0, round(now - since.timestamp())))
+    return f"{state}, it {'has run' if run.started_at else 'was queued'} for {span}"
+
+
 @dataclass
 class Wait:
     """One waiter's wait for one run: feed it what was seen, it says when it is over.
@@ -80,7 +91,7 @@ class Wait:
     end_time: float | None = None
     execution_deadline: float | None = None
     outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE
-    _last_status: RunStatus | None = field(default=None, init=False)
+    _progress: str = field(default="it was never seen", init=False)
     _failing_since: float | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
 
@@ -93,7 +104,7 @@ class Wait:
     def answered(self, run: Run, now: float) -> Ending | None:
         """The API showed the run."""
         self._failing_since = self._missing_since = None
-        self._last_status = run.status
+        self._progress = progress_of(run, now)
         return ending_of(run) or self._time_is_up(now)
 
     def failed(self, error: DbtCloudError, now: float) -> Ending | None:
@@ -124,12 +135,7 @@ class Wait:
         if self.deadline is None or now < self.deadline:
             return None
         limit = "execution_timeout" if self.deadline == self.execution_deadline else "timeout"
-        last = (
-            f"its last known state is {self._last_status.humanized}"
-            if self._last_status
-            else "it was never seen"
-        )
-        return Ending("timeout", f"Job run {self.run_id} has not ended within the {limit}; {last}.")
+        return Ending("timeout", f"Job run {self.run_id} has not ended within the {limit}; {self._progress}.")
 
 
 class Outage:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, is_plain, rendered_id, seconds
 from airflow_provider_dbtcloud_dlt.client import (
+    DBTCloudClientV2,
     DbtCloudError,
     InvalidRequestError,
     Run,
@@ -21,14 +22,17 @@ from airflow_provider_dbtcloud_dlt.client.checks import check_trigger_body
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
+from airflow_provider_dbtcloud_dlt.client.waiting import progress_of
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout, airflow_base_url
 from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
+from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_TRY
 from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
 from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,
     DbtCloudListJobsOperator,
 )
+from airflow_provider_dbtcloud_dlt.ownership import Claim, ask_why_left
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
@@ -44,7 +48,8 @@ __all__ = [
 WEEK = 60 * 60 * 24 * 7
 CLOCK_SKEW = timedelta(minutes=5)
 LOOK_BACK = timedelta(seconds=WEEK)
-KILL_TIMEOUT = 5.0
+KILL_TIMEOUT = 2.5
+"""Seconds that dbt Cloud has for the cancellation: five after the first signal Airflow kills for good."""
 
 
 class DbtCloudRunJobOperator(WaitsForRun):
@@ -52,7 +57,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
 
     The run's page and id are in the XComs ``job_run_url`` and ``job_run_id`` as soon as it is started. A run
     that fails or is cancelled fails the task, with the failing step and the end of its log in the task's log.
-    A later try of the task finds the run that an earlier one started, and does not start a second.
+    A later try of the task finds the run that an earlier one started, and does not start a second. A task
+    that is killed cancels the run that it started, unless a later try goes on with it by then.
 
     Args:
         dbt_cloud_conn_id: the Airflow connection.
@@ -204,7 +210,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self.deferrable = deferrable
         self.hook_params = dict(hook_params or {})
         self.run_id: int | None = None
-        self._owned = False
+        self._claim: Claim | None = None  # on a run of this task's; none on one that it joined
+        self._is_killed = False
         self._check_arguments()
 
     def _check_arguments(self) -> None:
@@ -252,6 +259,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
             marker,
             since=self._no_run_before(context),
             log=self.log,
+            before_start=self._start_nothing_once_killed,
         )
         started = starter.start(
             self._trigger_body(marker),
@@ -261,8 +269,14 @@ class DbtCloudRunJobOperator(WaitsForRun):
             reuse_existing_run=self.reuse_existing_run,
         )
         run = started.run
-        self.run_id, self._owned = run.id, started.owned
+        claim = Claim(_names(context), task_instance.try_number, run.id)
+        self.run_id, self._claim = run.id, claim if started.owned else None
+        if self._is_killed:
+            self.on_kill()  # when the signal came there was no run to cancel
+            raise DbtCloudJobRunException(f"The task was killed while job run {run.id} was being started.")
         self._show_run(context, run)
+        task_instance.xcom_push(key=JOB_RUN_TRY, value=task_instance.try_number)  # last: see `ownership`
+        claim.is_shown = True
         if not self.wait_for_termination:
             return run.id
         if run.is_terminal:
@@ -271,7 +285,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
             now = time.time()
             limit = self.execution_timeout
             deadline = None if limit is None else now + limit.total_seconds()
-            return self._wait_deferred(context, run.id, now + self.timeout, deadline)
+            return self._wait_deferred(run.id, now + self.timeout, deadline)
         return self._wait_here(run)
 
     def execute_complete(
@@ -284,27 +298,45 @@ class DbtCloudRunJobOperator(WaitsForRun):
     ) -> int:
         """Go on after the wait: read the run again, and believe that rather than the event."""
         ended = RunEvent.read(event)
-        self.run_id, self._owned = ended.run_id, owned
+        claim = Claim(_names(context), context["ti"].try_number, ended.run_id, is_shown=True)
+        self.run_id, self._claim = ended.run_id, claim if owned else None
         run = ended.read_run(self.hook.get_conn())
         if run is not None and run.is_terminal:
             return self._result(run)
         if ended.status == "timeout":
             raise DbtCloudJobRunException(self._give_up(ended.message))
         end_time = end_time or time.time() + self.timeout
-        return self._wait_deferred(context, ended.run_id, end_time, execution_deadline)
+        return self._wait_deferred(ended.run_id, end_time, execution_deadline)
 
     def on_kill(self) -> None:
-        """Cancel the run that this task started; bounded, for the worker is about to be killed."""
-        if self.run_id is None or not self._owned:
+        """Cancel the run that this task started, unless a later try goes on with it.
+
+        Bounded, for the worker is about to be killed; until then Airflow lets it go on.
+        """
+        self._is_killed = True
+        if self._claim is None:
+            return
+        if left := ask_why_left(self._claim):
+            self.log.info("Job run %s goes on: %s.", self.run_id, left)
             return
         try:
-            # The settings are known by now: a signal handler must not ask Airflow for the connection.
-            settings = dataclasses.replace(self.hook.settings, timeout=KILL_TIMEOUT)
-            settings.client(self._account(), retry_budget=0).cancel_run(self.run_id)
+            self._quick_client().cancel_run(self._claim.run_id)
         except DbtCloudError as error:
             self.log.warning("Job run %s could not be cancelled and may go on. %s", self.run_id, error)
         else:
             self.log.info("Cancelled job run %s, since the task was killed.", self.run_id)
+
+    def _start_nothing_once_killed(self) -> None:
+        if self._is_killed:
+            raise DbtCloudJobRunException(
+                "The task was killed before it had started a job run: it starts none."
+            )
+
+    def _quick_client(self) -> DBTCloudClientV2:
+        """A client that asks once and not for long."""
+        # The settings are known by now: a signal handler must not ask Airflow for the connection.
+        settings = dataclasses.replace(self.hook.settings, timeout=KILL_TIMEOUT)
+        return settings.client(self._account(), retry_budget=0)
 
     def _marker(self, context: Context) -> Marker:
         return Marker.for_task(
@@ -377,16 +409,14 @@ class DbtCloudRunJobOperator(WaitsForRun):
         body["cause"] = marker.cause(reason)
         return body
 
-    def _wait_deferred(
-        self, context: Context, run_id: int, end_time: float, execution_deadline: float | None
-    ) -> NoReturn:
+    def _wait_deferred(self, run_id: int, end_time: float, execution_deadline: float | None) -> NoReturn:
         self._hand_over(
             run_id,
             self.check_interval,
             end_time=end_time,
             execution_deadline=execution_deadline,
-            owner=_names(context) if self._owned else None,
-            owned=self._owned,
+            owner=self._claim.task if self._claim else None,
+            owned=self._claim is not None,
         )
 
     def _wait_here(self, run: Run) -> int:
@@ -399,16 +429,35 @@ class DbtCloudRunJobOperator(WaitsForRun):
             )
         except AirflowTaskTimeout:
             if not self.cancel_on_timeout:
-                self._owned = False  # Airflow calls on_kill() next
-            raise
+                self._claim = None  # Airflow calls on_kill() next
+            ended = self._look_once_more(run.id)
         except RunTimeoutError as error:
             raise DbtCloudJobRunException(self._give_up(str(error))) from None
         return self._result(ended)
 
+    def _look_once_more(self, run_id: int) -> Run:
+        """The run as it ended, though the time is up.
+
+        Raises:
+            AirflowTaskTimeout: it goes on, or could not be read at once.
+        """
+        try:
+            run = self._quick_client().get_run(run_id)
+        except DbtCloudError as error:
+            progress = f"it could not be read once more: {error}"
+        else:
+            if run.is_terminal:
+                return run
+            progress = f"{progress_of(run, time.time())}."
+        message = f"Job run {run_id} has not ended within the execution_timeout; {progress}"
+        raise AirflowTaskTimeout(message if self._claim else f"{message} It was left running.") from None
+
     def _give_up(self, message: str) -> str:
-        """Cancel the run if that is wanted; return what is to be said."""
-        if not self._owned or not self.cancel_on_timeout:
+        """Cancel the run if that is wanted and it is still this try's; return what is to be said."""
+        if self._claim is None or not self.cancel_on_timeout:
             return f"{message} It was left running."
+        if left := ask_why_left(self._claim):
+            return f"{message} It was left running: {left}."
         try:
             self.hook.cancel_job_run(self.run_id)  # type: ignore[arg-type]
         except DbtCloudError as error:

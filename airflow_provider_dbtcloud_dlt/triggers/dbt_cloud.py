@@ -12,10 +12,8 @@ from airflow_provider_dbtcloud_dlt.client import DbtCloudError, checks
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Wait
 from airflow_provider_dbtcloud_dlt.compat import task_state
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
+from airflow_provider_dbtcloud_dlt.ownership import KILLED_STATES
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
-
-KILLED_STATES = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
-"""States of a task that no longer waits: marked so by a person, or by what happened to its DAG run."""
 
 _cancellations: set[asyncio.Task[None]] = set()
 

@@ -172,7 +172,31 @@ def test_failed_run_is_retried(status: int, make_run: MakeRun) -> None:
 def test_run_that_cannot_be_retried_is_started_anew(can_retry: bool | None, make_run: MakeRun) -> None:
     """Row 4: the API says so."""
     run = make_run(1, 20, cause=str(MARKER), can_retry=can_retry)
-    assert decide(MARKER, [run], retry_from_failure=True) == Start()
+    assert isinstance(decide(MARKER, [run], retry_from_failure=True), Start)
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "why"),
+    [
+        (30, {"retry_not_supported_reason": "X"}, "Job run 1 (Cancelled) can't be retried: X."),
+        (20, {}, "Job run 1 (Error) can't be retried: dbt Cloud does not say why."),
+        (3, {}, "Job run 1 (Running) can't be retried: it had not ended when this task was cleared."),
+    ],
+)
+def test_start_says_why_it_is_no_retry(
+    status: int, fields: dict[str, Any], why: str, make_run: MakeRun
+) -> None:
+    """Though `retry_from_failure` asks for one."""
+    run = make_run(1, status, cause=str(OLDER), can_retry=False, **fields)
+    decision = decide(MARKER, [run], retry_from_failure=True)
+    assert isinstance(decision, Start)
+    assert decision.no_retry == why
+
+
+def test_start_says_that_there_is_nothing_to_retry(make_run: MakeRun) -> None:
+    """Only runs of others."""
+    decision = decide(MARKER, [make_run(1, 20, cause=str(OTHER), can_retry=True)], retry_from_failure=True)
+    assert decision == Start(no_retry="This task has no earlier job run that could be retried.")
 
 
 def test_retry_is_adopted(make_run: MakeRun) -> None:
@@ -268,6 +292,7 @@ def test_decisions_are_safe(
     if isinstance(decision, Start):
         assert set(decision.cancel) == set(active)
         assert all(ours[run.id] != MARKER.epoch for run in active)
+        assert bool(decision.no_retry) == retry
     elif isinstance(decision, Adopt):
         assert ours[decision.run.id] == MARKER.epoch or decision.run.retrying_run_id is not None
         assert not wait or decision.run.status not in (20, 30)

@@ -43,10 +43,11 @@ def start(cloud: DBTCloudClientV2, emu: Emulator, time: Any) -> Start:
         look_first: bool = True,
         marker: Marker = MARKER,
         since: datetime | None = None,
+        before_start: Callable[[], None] = lambda: None,
         **options: bool,
     ) -> Started:
         log = logging.getLogger("task")
-        starter = RunStarter(cloud, emu.job_id, marker, since, log, sleep)
+        starter = RunStarter(cloud, emu.job_id, marker, since, log, sleep, before_start)
         return starter.start(
             {"cause": marker.cause("Airflow"), **(body or {})}, look_first=look_first, **options
         )
@@ -173,6 +174,67 @@ def test_refused_retry_starts_anew(
     assert started.run.retrying_run_id is None
     assert "can't be retried, starting anew. " in caplog.text
     assert "RETRY_NOT_LATEST_RUN" in caplog.text
+
+
+def test_log_says_what_retries_what(
+    start: Start, emu: Emulator, failed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the numbers of both runs."""
+    caplog.set_level(logging.INFO, "task")
+    retry = start(retry_from_failure=True)
+    assert f"Job run {failed} failed; run {retry.run.id} takes it up at its point of failure." in caplog.text
+
+
+def test_log_says_why_nothing_is_retried(
+    start: Start, emu: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as for a run that somebody cancelled."""
+    caplog.set_level(logging.INFO, "task")
+    emu.script_job(emu.job_id, seconds=60)
+    first = start(look_first=False)
+    emu.engine.cancel(first.run.id)
+    start(retry_from_failure=True)
+    assert f"Job run {first.run.id} (Cancelled) can't be retried: RETRY_NOT_FAILED_RUN." in caplog.text
+
+
+# --- nothing may be started any more ------------------------------------------------------------------------
+
+
+class TooLateError(Exception):
+    """What the one who starts raises."""
+
+
+def too_late() -> None:
+    raise TooLateError
+
+
+def test_nothing_is_started_when_it_is_too_late(start: Start, emu: Emulator) -> None:
+    """Whoever asked for the run is gone."""
+    with pytest.raises(TooLateError):
+        start(look_first=False, before_start=too_late)
+    assert emu.requests == []
+
+
+def test_nothing_is_retried_when_it_is_too_late(start: Start, emu: Emulator, failed: int) -> None:
+    """Likewise."""
+    with pytest.raises(TooLateError):
+        start(retry_from_failure=True, before_start=too_late)
+    assert _run_ids(emu) == [failed]
+
+
+def test_lost_trigger_is_not_sent_again_when_it_is_too_late(start: Start, emu: Emulator) -> None:
+    """It may have become so in the minute of looking."""
+    calls: list[int] = []
+
+    def second_is_too_late() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise TooLateError
+
+    emu.drop_next(path=TRIGGER)
+    with pytest.raises(TooLateError):
+        start(look_first=False, before_start=second_is_too_late)
+    assert emu.runs() == []
 
 
 # --- reuse_existing_run -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -174,6 +175,36 @@ def test_timeout_names_the_limit(end_time: int, execution: int, words: str) -> N
     assert ending is not None
     assert words in ending.message
     assert "last known state is Running" in ending.message
+
+
+def _at(seconds: float) -> str:
+    return datetime.fromtimestamp(START + seconds, UTC).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ({"created_at": _at(-900), "started_at": _at(-754)}, "Running, it has run for 0:12:34."),
+        ({"created_at": _at(-754)}, "Running, it was queued for 0:12:34."),
+        ({"created_at": _at(60)}, "Running, it was queued for 0:00:00."),  # dbt Cloud's clock is ahead
+        ({}, "Running."),
+    ],
+)
+def test_timeout_says_how_long_the_run_ran(times: dict[str, str], words: str) -> None:
+    """Or how long it was queued, as far as the API tells."""
+    run = Run.from_api({"id": 5, "status": 3, **times})
+    ending = Wait(5, START).answered(run, START)
+    assert ending is not None
+    assert ending.message.endswith(f"its last known state is {words}")
+
+
+def test_timeout_counts_to_the_last_look(make_run: MakeRun) -> None:
+    """What the run has done since nobody knows."""
+    wait = Wait(5, START + 1000)
+    wait.answered(make_run(5, 3, started_at=_at(-60)), START)
+    ending = wait.failed(FAILURES[0], START + 1000)
+    assert ending is not None
+    assert ending.message.endswith("it has run for 0:01:00.")
 
 
 @given(st.floats(0.1, 1000), st.none() | st.floats(-100, 1000))

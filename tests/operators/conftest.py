@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult, XComResult
+from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 
@@ -20,3 +22,20 @@ def make() -> Callable[..., DbtCloudRunJobOperator]:
         )
 
     return operator
+
+
+@pytest.fixture
+def airflow_says(mocker: MockerFixture) -> Callable[..., Any]:
+    """Let Airflow tell the task's state, and what its latest try has shown in the XComs."""
+    supervisor = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
+
+    def say(state: str | None, key: str = "transform", **xcoms: Any) -> Any:
+        def answer(message: Any) -> Any:
+            if isinstance(message, GetTaskStates):
+                return TaskStatesResult(task_states={"manual__1": {key: state}})
+            return XComResult(key=message.key, value=xcoms.get(message.key))
+
+        supervisor.send.side_effect = answer
+        return supervisor.send
+
+    return say

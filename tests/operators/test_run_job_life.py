@@ -1,17 +1,19 @@
 """A task's life: the run is started once, waited for, and its end is the task's."""
 
 import json
-import signal
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+import responses
 
 from airflow_provider_dbtcloud_dlt.client import NotFoundError
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout, TaskDeferred
-from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudJobRunException
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 
@@ -67,8 +69,12 @@ def test_run_is_in_the_xcoms_before_the_deferral(
     its_context = context()
     triggerer.deferral(make(), its_context)
     run = emu.runs()[-1]
-    pushed = {"job_run_url": run["href"], "_link_DbtCloudRunLink": run["href"], "job_run_id": run["id"]}
-    assert its_context["ti"].xcoms == pushed
+    assert its_context["ti"].xcoms == {
+        "job_run_url": run["href"],
+        "_link_DbtCloudRunLink": run["href"],
+        "job_run_id": run["id"],
+        "job_run_try": 1,
+    }
 
 
 def test_deferral_keeps_the_limits(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:
@@ -174,6 +180,77 @@ def test_execution_timeout_cancels_the_run(
     with pytest.raises(DbtCloudJobRunException, match="within the execution_timeout"):
         triggerer.finish(lambda: make(execution_timeout=limit), context())
     assert emu.runs()[-1]["is_cancelled"]
+
+
+@contextmanager
+def execution_timeout(emu: Emulator, seconds: float = 0.0) -> Iterator[None]:
+    """Let Airflow interrupt the task at its first look at the run, after so many seconds."""
+    look = re.compile(rf"{emu.url}/api/.*/runs/\d+/$")
+
+    def interrupt(request: object) -> NoReturn:
+        wire.remove("GET", look)
+        emu.clock.advance(seconds)
+        raise AirflowTaskTimeout
+
+    with responses.RequestsMock() as wire:
+        wire.add_passthru(emu.url)
+        wire.add_callback("GET", look, interrupt)
+        yield
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_execution_timeout_of_a_waiting_worker(
+    emu: Emulator, make: Make, context: MakeContext, cancel: bool
+) -> None:
+    """Airflow interrupts the task and has it killed; the run then goes on only where that is wanted."""
+    emu.script_job(emu.job_id, seconds=60)
+    operator = make(deferrable=False, cancel_on_timeout=cancel)
+    with execution_timeout(emu), pytest.raises(AirflowTaskTimeout):
+        operator.execute(context())
+    operator.on_kill()
+    assert bool(cancels(emu)) is cancel
+
+
+def test_execution_timeout_says_how_long_the_run_ran(emu: Emulator, make: Make, context: MakeContext) -> None:
+    """And what became of it, where nobody cancels it."""
+    emu.script_job(emu.job_id, seconds=60)
+    words = r"within the execution_timeout; .* it has run for 0:00:0\d\. It was left running\."
+    with execution_timeout(emu), pytest.raises(AirflowTaskTimeout, match=words):
+        make(deferrable=False, cancel_on_timeout=False).execute(context())
+
+
+def test_run_that_has_ended_when_the_execution_timeout_comes(
+    emu: Emulator, make: Make, context: MakeContext
+) -> None:
+    """The run is read once more, and its success is the task's."""
+    emu.script_job(emu.job_id, seconds=60)
+    with execution_timeout(emu, 61):
+        assert make(deferrable=False).execute(context()) == emu.runs()[-1]["id"]
+
+
+def test_run_that_has_failed_when_the_execution_timeout_comes(
+    emu: Emulator, make: Make, context: MakeContext
+) -> None:
+    """Likewise its failure, with the step that failed."""
+    emu.script_job(emu.job_id, seconds=60, steps=FAILING)
+    with (
+        execution_timeout(emu, 61),
+        pytest.raises(DbtCloudJobRunException, match="has failed at step 3"),
+    ):
+        make(deferrable=False).execute(context())
+
+
+def test_run_that_cannot_be_read_when_the_execution_timeout_comes(
+    emu: Emulator, make: Make, context: MakeContext
+) -> None:
+    """The time is up: one question is enough."""
+    emu.script_job(emu.job_id, seconds=60)
+    emu.fail_next(1, path="GET")
+    with (
+        execution_timeout(emu),
+        pytest.raises(AirflowTaskTimeout, match=r"it could not be read once more: .*502"),
+    ):
+        make(deferrable=False).execute(context())
 
 
 def test_run_that_cannot_be_cancelled(
@@ -415,6 +492,32 @@ def test_joined_run_is_not_cancelled_when_the_time_is_up(
     assert not cancels(emu)
 
 
+@pytest.fixture
+def joined(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> int:
+    """Somebody else's run, which the task's first try has joined; it is to fail after a minute."""
+    emu.script_job(emu.job_id, seconds=60, outcome="error")
+    theirs = emu.trigger()
+    assert triggerer.deferral(make(reuse_existing_run=True), context()).trigger.run_id == theirs
+    return theirs
+
+
+def test_joined_run_is_not_retried(emu: Emulator, make: Make, context: MakeContext, joined: int) -> None:
+    """A later try starts a run of its own when somebody else's has failed."""
+    emu.clock.advance(61)
+    emu.script_job(emu.job_id)
+    make(deferrable=False, retry_from_failure=True).execute(context(try_number=2, max_tries=1))
+    assert emu.runs()[-1]["retrying_run_id"] is None
+
+
+def test_joined_run_is_not_cancelled_for_a_clear(
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, joined: int
+) -> None:
+    """The cleared task may join it again; it is not one that the task left behind."""
+    again = triggerer.deferral(make(reuse_existing_run=True), context(try_number=2, max_tries=1))
+    assert again.trigger.run_id == joined
+    assert not cancels(emu)
+
+
 def test_joined_run_is_not_cancelled_by_a_kill(
     emu: Emulator, make: Make, context: MakeContext, triggerer: Any
 ) -> None:
@@ -425,84 +528,6 @@ def test_joined_run_is_not_cancelled_by_a_kill(
     triggerer.deferral(operator, context())
     operator.on_kill()
     assert not cancels(emu)
-
-
-# --- killed ------------------------------------------------------------------------------------------
-
-
-def test_kill_cancels_the_run(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:
-    """A task that is killed cancels the run that it started."""
-    emu.script_job(emu.job_id, seconds=60)
-    operator = make()
-    triggerer.deferral(operator, context())
-    operator.on_kill()
-    assert emu.runs()[-1]["is_cancelled"]
-
-
-def test_kill_needs_no_connection_lookup(
-    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A signal handler must not ask Airflow: the connection is known from before."""
-    emu.script_job(emu.job_id, seconds=60)
-    operator = make()
-    triggerer.deferral(operator, context())
-    monkeypatch.delenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT")
-    operator.on_kill()
-    assert emu.runs()[-1]["is_cancelled"]
-
-
-def test_kill_asks_once(
-    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A cancel that fails is told in the log: the run may go on."""
-    emu.script_job(emu.job_id, seconds=60)
-    operator = make()
-    triggerer.deferral(operator, context())
-    emu.fail_next(1000)
-    operator.on_kill()
-    assert len(cancels(emu)) == 1
-    assert "could not be cancelled and may go on" in capsys.readouterr().out
-
-
-def test_kill_is_quick(
-    make: Make, context: MakeContext, triggerer: Any, connect: Callable[..., None]
-) -> None:
-    """A host that is gone is not tried again and again while the worker is about to be killed."""
-    operator = make()
-    with emulator() as emu:
-        connect(host=emu.host, login="1", password=emu.token)
-        triggerer.deferral(operator, context())
-    began = time.monotonic()
-    operator.on_kill()
-    assert time.monotonic() - began < 2
-
-
-@pytest.mark.parametrize("cancel", [True, False])
-def test_execution_timeout_of_a_waiting_worker(
-    emu: Emulator, make: Make, context: MakeContext, cancel: bool
-) -> None:
-    """Airflow interrupts the task and has it killed; the run then goes on only where that is wanted."""
-    emu.script_job(emu.job_id, seconds=60)
-    operator = make(deferrable=False, cancel_on_timeout=cancel)
-
-    def interrupt(*_: object) -> None:
-        raise AirflowTaskTimeout
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with pytest.raises(AirflowTaskTimeout):
-            operator.execute(context())
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    operator.on_kill()
-    assert bool(cancels(emu)) is cancel
-
-
-def test_kill_before_there_is_a_run(emu: Emulator, make: Make) -> None:
-    """A task that is killed before it started anything has nothing to do."""
-    make().on_kill()
-    assert not emu.requests
 
 
 def test_no_token_anywhere(

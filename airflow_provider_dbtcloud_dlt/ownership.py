@@ -1,0 +1,126 @@
+"""Whose a run is when its task is killed: still this try's, or a later try's that goes on with it.
+
+Airflow gives up a worker that is silent for some minutes (frozen, or cut off) and starts the task's next try,
+which goes on with the run. When the first worker comes back Airflow kills the task there: it must not take
+the run from its successor.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from airflow_provider_dbtcloud_dlt.compat import is_refusal, task_state, task_xcom
+from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_TRY
+
+log = logging.getLogger(__name__)
+
+KILLED_STATES = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
+"""States of a task that no longer waits: marked so by a person, or by what happened to its DAG run."""
+
+WORKING_STATES = frozenset({"running", "restarting"})
+"""States of a task that is on a worker: this one, or that of a later try."""
+
+ASK_TIMEOUT = 2.0
+"""Seconds that Airflow has for its answers: five after the first signal it kills for good."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Claim:
+    """What a try knows of the run that it started, or that it took over from an earlier try.
+
+    Attributes:
+        task: the task instance: `dag_id`, `run_id`, `task_id` and `map_index`.
+        try_number: the try.
+        run_id: the dbt Cloud run.
+        is_shown: whether the try has shown the run in the task's XComs.
+    """
+
+    task: Mapping[str, Any]
+    try_number: int
+    run_id: int
+    is_shown: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What Airflow knows of the task now.
+
+    Attributes:
+        state: its state; ``None`` after a clear.
+        try_number: the try that was the last to show a run; ``None`` when none has since the latest one
+            began: Airflow then takes away what the tries before have shown.
+        run_id: the run that it has shown.
+    """
+
+    state: str | None
+    try_number: int | None = None
+    run_id: int | None = None
+
+
+def why_left(claim: Claim, standing: Standing) -> str | None:
+    """Why a try leaves its run alone; ``None`` when it is the one to cancel it."""
+    state, latest = standing.state, standing.try_number
+    if state in KILLED_STATES:
+        return None
+    if (
+        state not in WORKING_STATES
+    ):  # a later try finds the run by its marker, and goes on with it or cancels it
+        return f"its task is {state or 'cleared'}"
+    if latest is None:
+        # Not shown by this try either: killed before it could, which is no sign of another.
+        return "a later try of its task has begun" if claim.is_shown else None
+    if latest > claim.try_number and standing.run_id in (claim.run_id, None):
+        return f"try {latest} of its task waits for it"
+    return None  # this try's; or one that nobody waits for, since the later try has started another
+
+
+def ask_why_left(claim: Claim) -> str | None:
+    """`why_left` by what Airflow says now; it has two seconds to say it."""
+    try:
+        standing = _within(ASK_TIMEOUT, lambda: _ask(claim))
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, there is a decision to make
+        if is_refusal(error):
+            # A worker renews its token while it lives: this one was away for longer than a token is valid.
+            return "Airflow has given this worker up, and a later try finds the run"
+        # Tasks that are killed are far more common than workers that were frozen.
+        log.warning(
+            "Airflow did not say whether a later try waits for job run %s: it is taken for this try's. %r",
+            claim.run_id,
+            error,
+        )
+        return None
+    return why_left(claim, standing)
+
+
+def _ask(claim: Claim) -> Standing:
+    state = task_state(**claim.task)
+    if state not in WORKING_STATES:
+        return Standing(state)
+    # A try shows its number last. Read first, the run beside it is that try's, or a later one's.
+    try_number = task_xcom(JOB_RUN_TRY, **claim.task)
+    return Standing(state, try_number, task_xcom(JOB_RUN_ID, **claim.task))
+
+
+def _within(seconds: float, question: Callable[[], T]) -> T:
+    """Ask in a thread of its own, and wait for the answer only so long.
+
+    A signal handler must not ask by itself: the code that it interrupted may hold the lock on the way to
+    Airflow, and does not go on before the handler returns. The thread then stays behind, and harms nobody.
+    """
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(question())
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(seconds)

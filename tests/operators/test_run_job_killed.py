@@ -1,0 +1,301 @@
+"""A task that is killed on its worker cancels its run, unless a later try goes on with it."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import responses
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
+
+from airflow_provider_dbtcloud_dlt import ownership
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunException
+from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
+
+Make = Callable[..., DbtCloudRunJobOperator]
+MakeContext = Callable[..., Any]
+AirflowSays = Callable[..., Any]
+
+
+def becomes(emu: Emulator) -> list[str]:
+    """What has become of the runs, oldest first."""
+    return [run["status_humanized"] for run in emu.runs()]
+
+
+def test_kill_cancels_the_run(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:
+    """A task that is killed cancels the run that it started."""
+    emu.script_job(emu.job_id, seconds=60)
+    operator = make()
+    triggerer.deferral(operator, context())
+    operator.on_kill()
+    assert becomes(emu) == ["Cancelled"]
+
+
+def test_kill_needs_no_connection_lookup(
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler must not ask Airflow: the connection is known from before."""
+    emu.script_job(emu.job_id, seconds=60)
+    operator = make()
+    triggerer.deferral(operator, context())
+    monkeypatch.delenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT")
+    operator.on_kill()
+    assert becomes(emu) == ["Cancelled"]
+
+
+def test_kill_asks_once(
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cancel that fails is told in the log: the run may go on."""
+    emu.script_job(emu.job_id, seconds=60)
+    operator = make()
+    triggerer.deferral(operator, context())
+    emu.fail_next(1000)
+    emu.requests.clear()
+    operator.on_kill()
+    assert [method for method, _ in emu.requests] == ["POST"]
+    assert "could not be cancelled and may go on" in capsys.readouterr().out
+
+
+def test_kill_is_quick(
+    make: Make, context: MakeContext, triggerer: Any, connect: Callable[..., None]
+) -> None:
+    """A host that is gone is not tried again and again while the worker is about to be killed."""
+    operator = make()
+    with emulator() as emu:
+        connect(host=emu.host, login="1", password=emu.token)
+        triggerer.deferral(operator, context())
+    began = time.monotonic()
+    operator.on_kill()
+    assert time.monotonic() - began < 2
+
+
+def test_kill_before_there_is_a_run(emu: Emulator, make: Make) -> None:
+    """A task that is killed before it started anything has nothing to do."""
+    make().on_kill()
+    assert not emu.requests
+
+
+# --- whose the run is by now -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def first_try(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> DbtCloudRunJobOperator:
+    """A task's first try, whose run goes on."""
+    emu.script_job(emu.job_id, seconds=600)
+    operator = make()
+    triggerer.deferral(operator, context(max_tries=2))
+    return operator
+
+
+@pytest.mark.parametrize("state", ["running", "restarting"])
+def test_kill_of_the_try_that_works_cancels_its_run(
+    emu: Emulator, first_try: DbtCloudRunJobOperator, airflow_says: AirflowSays, state: str
+) -> None:
+    """A worker that shuts down, an execution_timeout, a clear."""
+    airflow_says(state, job_run_try=1, job_run_id=first_try.run_id)
+    first_try.on_kill()
+    assert becomes(emu) == ["Cancelled"]
+
+
+def test_task_that_a_person_has_ended_cancels_its_run(
+    emu: Emulator, first_try: DbtCloudRunJobOperator, airflow_says: AirflowSays
+) -> None:
+    """The ordinary kill."""
+    airflow_says("failed")
+    first_try.on_kill()
+    assert becomes(emu) == ["Cancelled"]
+
+
+@pytest.mark.parametrize("state", ["up_for_retry", "queued", "deferred", None])
+def test_run_is_left_to_the_try_that_comes(
+    emu: Emulator, first_try: DbtCloudRunJobOperator, airflow_says: AirflowSays, state: str | None
+) -> None:
+    """Airflow has given this worker up, and a later try finds the run."""
+    airflow_says(state)
+    first_try.on_kill()
+    assert becomes(emu) == ["Running"]
+
+
+def test_worker_that_was_frozen_leaves_the_run_to_its_successor(
+    emu: Emulator,
+    first_try: DbtCloudRunJobOperator,
+    airflow_says: AirflowSays,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The second try waits for the same run on another worker; the log says so."""
+    airflow_says("running", job_run_try=2, job_run_id=first_try.run_id)
+    first_try.on_kill()
+    assert becomes(emu) == ["Running"]
+    assert f"Job run {first_try.run_id} goes on: try 2 of its task waits for it." in capsys.readouterr().out
+
+
+def test_successor_that_has_only_begun_keeps_the_run(
+    emu: Emulator, first_try: DbtCloudRunJobOperator, airflow_says: AirflowSays
+) -> None:
+    """What the first try has shown is gone: the second is about to look for the run."""
+    airflow_says("running")
+    first_try.on_kill()
+    assert becomes(emu) == ["Running"]
+
+
+def test_run_beside_the_successors_is_cancelled(
+    emu: Emulator, first_try: DbtCloudRunJobOperator, airflow_says: AirflowSays
+) -> None:
+    """The second try has started another run: nobody waits for the first one's."""
+    airflow_says("running", job_run_try=2, job_run_id=emu.trigger())
+    first_try.on_kill()
+    assert becomes(emu) == ["Cancelled", "Running"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_worker_whose_token_is_refused_leaves_the_run(
+    emu: Emulator, first_try: DbtCloudRunJobOperator, airflow_says: AirflowSays, status: int
+) -> None:
+    """A worker renews its token while it lives: this one was away for long."""
+    refusal = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": status})
+    airflow_says(None).side_effect = AirflowRuntimeError(refusal)
+    first_try.on_kill()
+    assert becomes(emu) == ["Running"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("gone"),
+        AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 500})),
+        AirflowRuntimeError(ErrorResponse()),
+    ],
+)
+def test_kill_that_learns_nothing_cancels_the_run(
+    emu: Emulator,
+    first_try: DbtCloudRunJobOperator,
+    airflow_says: AirflowSays,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    """Killed tasks are more common than frozen workers; the log says what was taken for granted."""
+    airflow_says(None).side_effect = error
+    first_try.on_kill()
+    assert becomes(emu) == ["Cancelled"]
+
+
+def test_kill_does_not_wait_for_a_lock_of_the_code_that_it_interrupted(
+    emu: Emulator,
+    first_try: DbtCloudRunJobOperator,
+    airflow_says: AirflowSays,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That code goes on only when the signal's handler has returned."""
+    monkeypatch.setattr(ownership, "ASK_TIMEOUT", 0.05)
+    lock = threading.Lock()
+    airflow_says(None).side_effect = lambda message: lock.acquire()
+    with lock:
+        first_try.on_kill()
+    assert becomes(emu) == ["Cancelled"]
+
+
+def test_mapped_task_is_asked_for_by_its_index(
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, airflow_says: AirflowSays
+) -> None:
+    """Its siblings' states and runs do not count."""
+    emu.script_job(emu.job_id, seconds=600)
+    its_context = context()
+    its_context["ti"].map_index = 3
+    operator = make()
+    triggerer.deferral(operator, its_context)
+    sent = airflow_says("running", key="transform_3", job_run_try=2, job_run_id=operator.run_id)
+    sent.reset_mock()
+    operator.on_kill()
+    assert [call.args[0].map_index for call in sent.call_args_list] == [3, 3, 3]
+    assert becomes(emu) == ["Running"]
+
+
+def test_frozen_worker_leaves_the_run_when_its_own_time_is_up(
+    emu: Emulator,
+    first_try: DbtCloudRunJobOperator,
+    make: Make,
+    context: MakeContext,
+    airflow_says: AirflowSays,
+) -> None:
+    """The successor has a time-out of its own."""
+    airflow_says("running", job_run_try=3, job_run_id=first_try.run_id)
+    frozen = make(deferrable=False, timeout=0.2)
+    with pytest.raises(
+        DbtCloudJobRunException, match=r"It was left running: try 3 of its task waits for it\."
+    ):
+        frozen.execute(context(try_number=2, max_tries=2))
+    assert becomes(emu) == ["Running"]
+
+
+def test_frozen_worker_of_a_resumed_task_leaves_the_run(
+    emu: Emulator,
+    make: Make,
+    context: MakeContext,
+    triggerer: Any,
+    airflow_says: AirflowSays,
+) -> None:
+    """The first try had shown its run before it was deferred."""
+    emu.script_job(emu.job_id, seconds=600)
+    its_context = context()
+    deferred = triggerer.deferral(make(), its_context)
+    airflow_says("running")
+    event = {"status": "timeout", "run_id": deferred.trigger.run_id, "message": "The time is up."}
+    with pytest.raises(DbtCloudJobRunException, match="left running: a later try of its task has begun"):
+        triggerer.resume(make(), deferred, its_context, event)
+    assert becomes(emu) == ["Running"]
+
+
+# --- killed while the run is being started -----------------------------------------------------------
+
+
+def test_task_that_was_killed_starts_nothing(emu: Emulator, make: Make, context: MakeContext) -> None:
+    """Airflow lets it go on for some seconds after the kill."""
+    operator = make()
+    operator.on_kill()
+    with pytest.raises(DbtCloudJobRunException, match="killed before it had started a job run"):
+        operator.execute(context())
+    assert emu.runs() == []
+
+
+@pytest.fixture
+def kill_in_between(emu: Emulator, make: Make, context: MakeContext) -> Callable[[], None]:
+    """Kill a task after its trigger was carried out and before that is answered."""
+    emu.script_job(emu.job_id, seconds=600)
+    operator = make()
+
+    def answer(request: Any) -> tuple[int, dict[str, str], str]:
+        emu.trigger(**json.loads(request.body))
+        operator.on_kill()
+        return 200, {}, json.dumps({"data": emu.runs()[-1]})
+
+    def execute() -> None:
+        with responses.RequestsMock() as wire:
+            wire.add_passthru(emu.url)
+            wire.add_callback("POST", re.compile(f"{emu.url}/api/.*/run/$"), answer)
+            with pytest.raises(DbtCloudJobRunException, match=r"killed while job run \d+ was being started"):
+                operator.execute(context())
+
+    return execute
+
+
+def test_kill_while_the_trigger_is_on_its_way_cancels_the_run(
+    emu: Emulator, kill_in_between: Callable[[], None]
+) -> None:
+    """As soon as the run is known."""
+    kill_in_between()
+    assert becomes(emu) == ["Cancelled"]
+
+
+def test_run_that_is_not_shown_yet_is_this_trys(
+    emu: Emulator, kill_in_between: Callable[[], None], airflow_says: AirflowSays
+) -> None:
+    """No XCom tells of it, and that is no sign of a later try."""
+    airflow_says("running")
+    kill_in_between()
+    assert becomes(emu) == ["Cancelled"]
