@@ -15,6 +15,7 @@ from airflow_provider_dbtcloud_dlt.client import InvalidRequestError, Run
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
 from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
+from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,6 +56,17 @@ class WaitsForRun(BaseOperator):
             context["ti"].xcom_push(key=key, value=run.href)
         context["ti"].xcom_push(key=JOB_RUN_ID, value=run.id)
 
+    def _is_foreign(self, event: RunEvent, run_id: int) -> bool:
+        """Whether an event is of another run than the one that this try waits for.
+
+        SQLite gives the id of a deleted trigger again: that of a cleared task may then go on as if it was
+        its successor's.
+        """
+        if event.run_id == run_id:
+            return False
+        self.log.warning("The trigger's event is of job run %s, not of %s: waiting on.", event.run_id, run_id)
+        return True
+
     def _hand_over(
         self,
         run_id: int,
@@ -88,7 +100,12 @@ class WaitsForRun(BaseOperator):
                 owner=owner,
             ),
             method_name="execute_complete",
-            kwargs={"end_time": end_time, "execution_deadline": execution_deadline, **kwargs},
+            kwargs={
+                "run_id": run_id,
+                "end_time": end_time,
+                "execution_deadline": execution_deadline,
+                **kwargs,
+            },
         )
         raise AssertionError("defer() does not return")  # pragma: no cover
 

@@ -295,18 +295,22 @@ class DbtCloudRunJobOperator(WaitsForRun):
         owned: bool = True,
         end_time: float | None = None,
         execution_deadline: float | None = None,
+        run_id: int | None = None,
     ) -> int:
         """Go on after the wait: read the run again, and believe that rather than the event."""
         ended = RunEvent.read(event)
-        claim = Claim(_names(context), context["ti"].try_number, ended.run_id, is_shown=True)
-        self.run_id, self._claim = ended.run_id, claim if owned else None
+        run_id = run_id or ended.run_id  # a task that an earlier release has deferred does not tell it
+        claim = Claim(_names(context), context["ti"].try_number, run_id, is_shown=True)
+        self.run_id, self._claim = run_id, claim if owned else None
+        end_time = end_time or time.time() + self.timeout
+        if self._is_foreign(ended, run_id):
+            return self._wait_deferred(run_id, end_time, execution_deadline)
         run = ended.read_run(self.hook.get_conn())
         if run is not None and run.is_terminal:
             return self._result(run)
         if ended.status == "timeout":
             raise DbtCloudJobRunException(self._give_up(ended.message))
-        end_time = end_time or time.time() + self.timeout
-        return self._wait_deferred(ended.run_id, end_time, execution_deadline)
+        return self._wait_deferred(run_id, end_time, execution_deadline)
 
     def on_kill(self) -> None:
         """Cancel the run that this task started, unless a later try goes on with it.

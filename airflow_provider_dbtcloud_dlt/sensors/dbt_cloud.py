@@ -127,17 +127,22 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         event: Mapping[str, Any] | None = None,
         end_time: float | None = None,
         execution_deadline: float | None = None,
+        run_id: int | None = None,
     ) -> int:
         """Go on after the wait: read the run again, and believe that rather than the event."""
         ended = RunEvent.read(event)
-        self.run_id, self._run_id_given = ended.run_id, True
+        run_id = run_id or ended.run_id  # a task that an earlier release has deferred does not tell it
+        self.run_id, self._run_id_given = run_id, True
+        is_sensors_own = execution_deadline is None or (end_time or 0.0) <= execution_deadline
+        end_time = end_time or time.time() + self.timeout
+        if self._is_foreign(ended, run_id):
+            return self._wait_deferred(end_time, execution_deadline)
         run = ended.read_run(self.hook.get_conn())
         if run is not None and run.is_terminal:
             return self._result(run)
         if ended.status == "timeout":
-            is_sensors_own = execution_deadline is None or (end_time or 0.0) <= execution_deadline
             self._fail(ended.message, AirflowSensorTimeout if is_sensors_own else DbtCloudJobRunException)
-        return self._wait_deferred(end_time or time.time() + self.timeout, execution_deadline)
+        return self._wait_deferred(end_time, execution_deadline)
 
     def _wait_deferred(self, end_time: float, execution_deadline: float | None) -> NoReturn:
         self._hand_over(

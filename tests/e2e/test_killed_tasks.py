@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 DAG = "endless_job"
 TASK = "transform"
 PATIENCE = 90.0
+TAKE_OVER_SECONDS = 3.0
 
 
 @dataclass
@@ -29,9 +30,10 @@ class Waiting:
         (task,) = self.stack.airflow.api.task_instances(DAG, self.run_id)
         return task
 
-    def is_deferred(self) -> bool:
-        """Whether a triggerer has taken the wait over: before that, nobody could cancel the run."""
-        return self.task["state"] == "deferred" and bool(self.task.get("triggerer_job"))
+    def until_deferred(self) -> None:
+        """Wait until a triggerer has taken the wait over: before that, nobody could cancel the run."""
+        self.until(lambda: self.task["state"] == "deferred" and bool(self.task.get("triggerer_job")))
+        time.sleep(TAKE_OVER_SECONDS)  # it is assigned to a triggerer, which starts it at its next tick
 
     def runs(self) -> list[Any]:
         """The dbt runs of this DAG run's task, oldest first."""
@@ -56,7 +58,7 @@ def waiting(stack: FlightsStack) -> Waiting:
     api.wait_for_dag(DAG)
     api.unpause(DAG)
     found = Waiting(stack, api.trigger(DAG))
-    found.until(found.is_deferred)
+    found.until_deferred()
     # Not later: a clear takes the task's results away.
     first = stack.emulator.client.get_run(api.xcom(DAG, found.run_id, TASK, "job_run_id"), ["trigger"])
     found.marker = first.trigger.cause.split("/")[0]
@@ -84,11 +86,7 @@ def test_a_dag_run_marked_failed_cancels_its_runs(waiting: Waiting) -> None:
 def test_a_cleared_task_leaves_one_run(waiting: Waiting) -> None:
     """The old run is cancelled, by the trigger or by the next try, and a new one goes on."""
     waiting.stack.airflow.api.clear(DAG, waiting.run_id, TASK)
-    waiting.until(
-        lambda: (
-            [run.status.humanized for run in waiting.runs()] == ["Cancelled", "Running"]
-            and waiting.is_deferred()
-        )
-    )
+    waiting.until(lambda: [run.status.humanized for run in waiting.runs()] == ["Cancelled", "Running"])
+    waiting.until_deferred()
     waiting.stack.airflow.api.mark_run(DAG, waiting.run_id, "failed")
     waiting.until(lambda: waiting.runs()[1].status.humanized == "Cancelled")

@@ -266,13 +266,10 @@ def test_run_that_cannot_be_cancelled(
 # --- the resumed task believes the run, not the event ------------------------------------------------
 
 
-def resumed(
-    triggerer: Any, make: Make, context: Any, event: object, run_id: int | None = None, **arguments: Any
-) -> Any:
+def resumed(triggerer: Any, make: Make, context: Any, event: object, **arguments: Any) -> Any:
     """Defer, then resume with an event of one's own."""
     deferred = triggerer.deferral(make(**arguments), context)
-    of = deferred.trigger.run_id if run_id is None else run_id
-    message = {"status": event, "run_id": of, "message": "So said the event."}
+    message = {"status": event, "run_id": deferred.trigger.run_id, "message": "So said the event."}
     return triggerer.resume(make(**arguments), deferred, context, message)
 
 
@@ -311,6 +308,16 @@ def test_event_that_comes_twice(emu: Emulator, make: Make, context: MakeContext,
     results = [triggerer.resume(make(), deferred, its_context, event) for _ in range(2)]
     assert results == [deferred.trigger.run_id] * 2
     assert starts(emu) == 1
+
+
+def test_event_of_another_run(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:
+    """That of a cleared task's run is not the result of its successor, which waits on for its own."""
+    emu.script_job(emu.job_id, seconds=60)
+    deferred = triggerer.deferral(make(), context())
+    event = {"status": "cancelled", "run_id": emu.trigger(), "message": "cancelled for a clear"}
+    with pytest.raises(TaskDeferred) as again:
+        triggerer.resume(make(), deferred, context(), event)
+    assert again.value.trigger.run_id == deferred.trigger.run_id
 
 
 @pytest.mark.parametrize("status", ["success", "error", "cancelled", "unreachable"])
@@ -356,10 +363,13 @@ def test_time_out_cancels_a_run_that_cannot_be_read(
 
 
 def test_run_that_is_gone(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:
-    """A run that does not exist fails the task."""
+    """A run that does not exist any more fails the task."""
     emu.script_job(emu.job_id, seconds=60)
-    with pytest.raises(DbtCloudJobRunException, match="999"):
-        resumed(triggerer, make, context(), "error", run_id=999)
+    deferred = triggerer.deferral(make(), context())
+    emu.inject("fresh_run_404", seconds=3600)
+    event = {"status": "error", "run_id": deferred.trigger.run_id, "message": ""}
+    with pytest.raises(DbtCloudJobRunException, match=rf"runs/{deferred.trigger.run_id}/: not found"):
+        triggerer.resume(make(), deferred, context(), event)
 
 
 def test_event_that_is_missing(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:

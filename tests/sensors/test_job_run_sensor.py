@@ -250,6 +250,17 @@ def test_event_says_success_but_the_run_failed(emu: Emulator, context: MakeConte
         triggerer.resume(sensor(run_id), deferred, context(), event)
 
 
+def test_event_of_another_run(emu: Emulator, context: MakeContext, triggerer: Any) -> None:
+    """The sensor waits on for its own run."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+    deferred = triggerer.deferral(sensor(run_id), context())
+    event = {"status": "success", "run_id": emu.trigger(), "message": "done"}
+    with pytest.raises(TaskDeferred) as again:
+        triggerer.resume(sensor(run_id), deferred, context(), event)
+    assert again.value.trigger.run_id == run_id
+
+
 def test_event_that_is_missing(emu: Emulator, context: MakeContext, triggerer: Any) -> None:
     """A resumption without an event is never a success."""
     emu.script_job(emu.job_id, seconds=60)
