@@ -6,6 +6,7 @@ Each name is bound once, to whatever this Airflow offers; newer Airflows warn wh
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
@@ -42,6 +43,7 @@ __all__ = [
     "AirflowTaskTimeout",
     "TaskDeferred",
     "airflow_base_url",
+    "is_present_try",
     "is_refusal",
     "task_state",
     "task_xcom",
@@ -72,8 +74,30 @@ def task_xcom(key: str, dag_id: str, run_id: str, task_id: str, map_index: int) 
     return XCom.get_one(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
 
 
+def is_present_try(try_id: UUID) -> bool:
+    """Whether a try is its task's present one: Airflow knows it by its id no more when there is a later one.
+
+    Asks Airflow, and blocks.
+    """
+    from airflow.sdk.execution_time import task_runner  # no DAG file needs it
+    from airflow.sdk.execution_time.comms import ValidateInletsAndOutlets
+
+    try:
+        # Of the questions that name a task instance by its id, this one changes nothing.
+        task_runner.SUPERVISOR_COMMS.send(ValidateInletsAndOutlets(ti_id=try_id))
+    except AirflowRuntimeError as error:
+        if _status(error) == 404:
+            return False
+        raise
+    return True
+
+
 def is_refusal(error: BaseException) -> bool:
     """Whether Airflow refused a worker's question because it does not accept its token (any more)."""
+    return _status(error) in (401, 403)
+
+
+def _status(error: BaseException) -> int | None:
     if not isinstance(error, AirflowRuntimeError):
-        return False
-    return (error.error.detail or {}).get("status_code") in (401, 403)
+        return None
+    return (error.error.detail or {}).get("status_code")

@@ -13,9 +13,15 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
-from airflow_provider_dbtcloud_dlt.compat import is_refusal, task_state, task_xcom
-from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_TRY
+from airflow_provider_dbtcloud_dlt.compat import (
+    is_present_try,
+    is_refusal,
+    task_state,
+    task_xcom,
+)
+from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +37,19 @@ ASK_TIMEOUT = 2.0
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Claim:
     """What a try knows of the run that it started, or that it took over from an earlier try.
 
     Attributes:
         task: the task instance: `dag_id`, `run_id`, `task_id` and `map_index`.
-        try_number: the try.
+        try_id: Airflow's id of the task instance, which each try has anew.
         run_id: the dbt Cloud run.
-        is_shown: whether the try has shown the run in the task's XComs.
     """
 
     task: Mapping[str, Any]
-    try_number: int
+    try_id: UUID
     run_id: int
-    is_shown: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,31 +58,28 @@ class Standing:
 
     Attributes:
         state: its state; ``None`` after a clear.
-        try_number: the try that was the last to show a run; ``None`` when none has since the latest one
-            began: Airflow then takes away what the tries before have shown.
-        run_id: the run that it has shown.
+        is_present_try: whether the try that asks is the task's present one.
+        run_id: the run that the task has shown last; ``None`` when the present try has shown none yet.
     """
 
     state: str | None
-    try_number: int | None = None
+    is_present_try: bool = True
     run_id: int | None = None
 
 
 def why_left(claim: Claim, standing: Standing) -> str | None:
     """Why a try leaves its run alone; ``None`` when it is the one to cancel it."""
-    state, latest = standing.state, standing.try_number
-    if state in KILLED_STATES:
+    if standing.state in KILLED_STATES:
         return None
     if (
-        state not in WORKING_STATES
-    ):  # a later try finds the run by its marker, and goes on with it or cancels it
-        return f"its task is {state or 'cleared'}"
-    if latest is None:
-        # Not shown by this try either: killed before it could, which is no sign of another.
-        return "a later try of its task has begun" if claim.is_shown else None
-    if latest > claim.try_number and standing.run_id in (claim.run_id, None):
-        return f"try {latest} of its task waits for it"
-    return None  # this try's; or one that nobody waits for, since the later try has started another
+        standing.state not in WORKING_STATES
+    ):  # who comes next finds the run, and goes on with it or cancels it
+        return f"its task is {standing.state or 'cleared'}"
+    if standing.is_present_try:
+        return None
+    if standing.run_id in (claim.run_id, None):  # not shown yet: about to look for it
+        return "a later try of its task goes on with it"
+    return None  # the later try has started another: nobody waits for this one
 
 
 def ask_why_left(claim: Claim) -> str | None:
@@ -99,13 +100,20 @@ def ask_why_left(claim: Claim) -> str | None:
     return why_left(claim, standing)
 
 
+def has_successor(try_id: UUID) -> bool:
+    """Whether Airflow has given a try up and begun a later one; False as well when it does not say."""
+    try:
+        return not _within(ASK_TIMEOUT, lambda: is_present_try(try_id))
+    except Exception as error:  # noqa: BLE001 - without an answer the task goes on
+        log.debug("Airflow did not say whether this is the task's present try. %r", error)
+        return False
+
+
 def _ask(claim: Claim) -> Standing:
     state = task_state(**claim.task)
-    if state not in WORKING_STATES:
+    if state not in WORKING_STATES or is_present_try(claim.try_id):
         return Standing(state)
-    # A try shows its number last. Read first, the run beside it is that try's, or a later one's.
-    try_number = task_xcom(JOB_RUN_TRY, **claim.task)
-    return Standing(state, try_number, task_xcom(JOB_RUN_ID, **claim.task))
+    return Standing(state, False, task_xcom(JOB_RUN_ID, **claim.task))
 
 
 def _within(seconds: float, question: Callable[[], T]) -> T:

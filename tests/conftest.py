@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -61,6 +62,7 @@ def context() -> Callable[..., Any]:
     def make(try_number: int = 1, max_tries: int = 0, task_id: str = "transform", **more: Any) -> Any:
         xcoms: dict[str, Any] = {}
         task_instance = SimpleNamespace(
+            id=uuid4(),
             dag_id="elt",
             run_id="manual__1",
             task_id=task_id,

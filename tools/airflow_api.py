@@ -202,11 +202,14 @@ class AirflowAPI:
                 return None
             raise
 
-    def has_xcom(self, dag_id: str, run_id: str, task_id: str, key: str, map_index: int) -> bool:
-        """Whether one of a mapped task has pushed a value."""
+    def xcom_time(
+        self, dag_id: str, run_id: str, task_id: str, key: str, map_index: int
+    ) -> dt.datetime | None:
+        """When one of a mapped task has pushed a value; None when it has not."""
         path = f"{self._run(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries"
         params: JSON = {"xcom_key": key, "map_index": map_index}
-        return bool(self.request("GET", path, params=params)["xcom_entries"])
+        entries = self.request("GET", path, params=params)["xcom_entries"]
+        return dt.datetime.fromisoformat(entries[0]["timestamp"]) if entries else None
 
     def pool(self, name: str = "default_pool") -> JSON:
         """A pool: its ``slots``, and those of ``running_slots``, ``queued_slots``, ``deferred_slots`` …"""

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ class Trial:
     task_instance_id: str
     state: str | None
     try_number: int
+    started: datetime | None
     runs: tuple[Run, ...]
 
     @property
@@ -177,7 +179,11 @@ class Batch:
     def knows_its_run(self, trial: Trial) -> bool:
         """Whether the present try has told Airflow which run it waits for."""
         run_id = self.dag_runs[trial.trials]
-        return self.stack.airflow.api.has_xcom(trial.trials.dag_id, run_id, "run", "job_run_id", trial.number)
+        pushed = self.stack.airflow.api.xcom_time(
+            trial.trials.dag_id, run_id, "run", "job_run_id", trial.number
+        )
+        # What the try before has told is there until the process of the present one has begun to work.
+        return pushed is not None and trial.started is not None and pushed > trial.started
 
     def mark(self, trial: Trial, state: str) -> None:
         """Mark a trial's task, as a person would."""

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 JOB_RUN_URL = "job_run_url"
 JOB_RUN_ID = "job_run_id"
-JOB_RUN_TRY = "job_run_try"
 
 
 class DbtCloudRunLink(BaseOperatorLink):

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from uuid import UUID
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, is_plain, rendered_id, seconds
 from airflow_provider_dbtcloud_dlt.client import (
@@ -26,13 +27,12 @@ from airflow_provider_dbtcloud_dlt.client.waiting import progress_of
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout, airflow_base_url
 from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
-from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_TRY
 from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
 from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,
     DbtCloudListJobsOperator,
 )
-from airflow_provider_dbtcloud_dlt.ownership import Claim, ask_why_left
+from airflow_provider_dbtcloud_dlt.ownership import Claim, ask_why_left, has_successor
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
             marker,
             since=self._no_run_before(context),
             log=self.log,
-            before_start=self._start_nothing_once_killed,
+            before_start=lambda: self._check_that_it_may_start(task_instance.id),
         )
         started = starter.start(
             self._trigger_body(marker),
@@ -269,14 +269,12 @@ class DbtCloudRunJobOperator(WaitsForRun):
             reuse_existing_run=self.reuse_existing_run,
         )
         run = started.run
-        claim = Claim(_names(context), task_instance.try_number, run.id)
+        claim = Claim(_names(context), task_instance.id, run.id)
         self.run_id, self._claim = run.id, claim if started.owned else None
         if self._is_killed:
             self.on_kill()  # when the signal came there was no run to cancel
             raise DbtCloudJobRunException(f"The task was killed while job run {run.id} was being started.")
         self._show_run(context, run)
-        task_instance.xcom_push(key=JOB_RUN_TRY, value=task_instance.try_number)  # last: see `ownership`
-        claim.is_shown = True
         if not self.wait_for_termination:
             return run.id
         if run.is_terminal:
@@ -300,7 +298,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         """Go on after the wait: read the run again, and believe that rather than the event."""
         ended = RunEvent.read(event)
         run_id = run_id or ended.run_id  # a task that an earlier release has deferred does not tell it
-        claim = Claim(_names(context), context["ti"].try_number, run_id, is_shown=True)
+        claim = Claim(_names(context), context["ti"].id, run_id)
         self.run_id, self._claim = run_id, claim if owned else None
         end_time = end_time or time.time() + self.timeout
         if self._is_foreign(ended, run_id):
@@ -330,10 +328,16 @@ class DbtCloudRunJobOperator(WaitsForRun):
         else:
             self.log.info("Cancelled job run %s, since the task was killed.", self.run_id)
 
-    def _start_nothing_once_killed(self) -> None:
+    def _check_that_it_may_start(self, try_id: UUID) -> None:
+        """A task that was killed goes on for some seconds, and a worker that was frozen just goes on."""
         if self._is_killed:
             raise DbtCloudJobRunException(
                 "The task was killed before it had started a job run: it starts none."
+            )
+        if has_successor(try_id):
+            raise DbtCloudJobRunException(
+                "Airflow has begun a later try of this task, which is the one to start a job run: this one "
+                "starts none."
             )
 
     def _quick_client(self) -> DBTCloudClientV2:

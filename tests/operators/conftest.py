@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult, XComResult
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import (
+    ErrorResponse,
+    GetTaskStates,
+    InactiveAssetsResult,
+    TaskStatesResult,
+    ValidateInletsAndOutlets,
+    XComResult,
+)
 from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
@@ -26,13 +34,18 @@ def make() -> Callable[..., DbtCloudRunJobOperator]:
 
 @pytest.fixture
 def airflow_says(mocker: MockerFixture) -> Callable[..., Any]:
-    """Let Airflow tell the task's state, and what its latest try has shown in the XComs."""
+    """Let Airflow tell the task's state, whether a later try has begun, and what the task has shown."""
     supervisor = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
 
-    def say(state: str | None, key: str = "transform", **xcoms: Any) -> Any:
+    def say(state: str | None, key: str = "transform", *, later_try: bool = False, **xcoms: Any) -> Any:
         def answer(message: Any) -> Any:
             if isinstance(message, GetTaskStates):
                 return TaskStatesResult(task_states={"manual__1": {key: state}})
+            if isinstance(message, ValidateInletsAndOutlets):
+                if later_try:
+                    gone = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404})
+                    raise AirflowRuntimeError(gone)
+                return InactiveAssetsResult(inactive_assets=[])
             return XComResult(key=message.key, value=xcoms.get(message.key))
 
         supervisor.send.side_effect = answer

@@ -73,7 +73,6 @@ def test_run_is_in_the_xcoms_before_the_deferral(
         "job_run_url": run["href"],
         "_link_DbtCloudRunLink": run["href"],
         "job_run_id": run["id"],
-        "job_run_try": 1,
     }
 
 
