@@ -76,7 +76,11 @@ class Marker:
 
 @dataclass(frozen=True)
 class Start:
-    """Start a run; first cancel those that an older epoch left behind."""
+    """Start a run.
+
+    Attributes:
+        cancel: the active runs of this work, to be cancelled first: an older epoch left them behind.
+    """
 
     cancel: tuple[Run, ...] = ()
 
@@ -87,7 +91,8 @@ class Adopt:
 
     Attributes:
         run: the run.
-        cancel: its active twins, which a trigger that was sent twice has started: one is enough.
+        cancel: the other active runs of this work: twins, which a trigger that was sent twice has started,
+            and what an older epoch left behind. One is enough.
     """
 
     run: Run
@@ -96,9 +101,15 @@ class Adopt:
 
 @dataclass(frozen=True)
 class Retry:
-    """Let dbt Cloud take up this failed run at its point of failure."""
+    """Let dbt Cloud take up this failed run at its point of failure.
+
+    Attributes:
+        run: the run.
+        cancel: as of `Start`.
+    """
 
     run: Run
+    cancel: tuple[Run, ...] = ()
 
 
 Decision = Start | Adopt | Retry
@@ -122,6 +133,15 @@ def runs_of(marker: Marker, runs: Iterable[Run]) -> list[tuple[int, Run]]:
     return sorted(found, key=lambda item: item[1].id, reverse=True)
 
 
+def best_of(runs: Sequence[Run]) -> Run:
+    """Of one epoch's runs, newest first, the one to go on with: whoever looks decides the same.
+
+    Ordinarily there is one. Of active twins it is the oldest; of ended ones, one that succeeded.
+    """
+    succeeded = [run for run in runs if run.status is RunStatus.SUCCESS]
+    return [*reversed(_active(runs)), *succeeded, *runs][0]
+
+
 def decide(
     marker: Marker, runs: Iterable[Run], *, wait: bool = True, retry_from_failure: bool = False
 ) -> Decision:
@@ -134,25 +154,27 @@ def decide(
         retry_from_failure: take up a failed run at its point of failure, where the API says it can be.
 
     Returns:
-        What to do; see the table in the operator's documentation.
+        What to do; see the table in the operator's documentation. Whatever it is, no other run of this work
+        goes on beside it.
     """
     ours = runs_of(marker, runs)
-    current = [run for epoch, run in ours if epoch == marker.epoch]
-    older = [run for epoch, run in ours if epoch != marker.epoch]
-    # Ordinarily there is one. Of twins the oldest stays: whoever looks decides the same.
-    if alive := _active(current):
-        return Adopt(alive[-1], cancel=tuple(alive[:-1]))
-    if succeeded := [run for run in current if run.status is RunStatus.SUCCESS]:
-        return Adopt(succeeded[0])
-    if current and not wait:
-        return Adopt(current[0])
+    active = _active([run for _, run in ours])
+
+    def adopt(run: Run) -> Adopt:
+        return Adopt(run, cancel=tuple(one for one in active if one is not run))
+
+    if current := [run for epoch, run in ours if epoch == marker.epoch]:
+        best = best_of(current)
+        if not wait or not best.is_terminal or best.status is RunStatus.SUCCESS:
+            return adopt(best)
     if retry_from_failure and ours:
+        # A retry bears the epoch of the run that it retries, but may well be this epoch's.
+        if retries := [run for run in active if run.retrying_run_id is not None]:
+            return adopt(retries[0])
         newest = ours[0][1]
-        if not newest.is_terminal and newest.retrying_run_id is not None:
-            return Adopt(newest)  # a retry bears the epoch of the run that it retries
         if newest.is_terminal and newest.can_retry:
-            return Retry(newest)
-    return Start(cancel=tuple(_active(older)))
+            return Retry(newest, cancel=tuple(active))
+    return Start(cancel=tuple(active))
 
 
 def _active(runs: Sequence[Run]) -> list[Run]:

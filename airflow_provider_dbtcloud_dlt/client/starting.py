@@ -86,15 +86,14 @@ class RunStarter:
                     decision.run.id,
                     decision.run.status.humanized,
                 )
-                self._cancel(decision.cancel, "started a second time for the same try")
+            self._cancel(decision.cancel)
+            cancelled = {run.id for run in decision.cancel}
+            if isinstance(decision, Adopt):
                 return Started(decision.run)
             if isinstance(decision, Retry):
                 retried = self._retry(decision.run)
                 if retried is not None:
                     return Started(retried)
-            else:
-                self._cancel(decision.cancel, "left behind when this task was cleared")
-                cancelled = {run.id for run in decision.cancel}
         if reuse_existing_run:
             joined = self._active_run(body, cancelled)
             if joined is not None:
@@ -112,8 +111,12 @@ class RunStarter:
             runs.append(run)
         return runs
 
-    def _cancel(self, runs: Iterable[Run], why: str) -> None:
+    def _cancel(self, runs: Iterable[Run]) -> None:
         for run in runs:
+            twin = Marker.of(run) == self.marker
+            why = (
+                "started a second time for the same try" if twin else "left behind when this task was cleared"
+            )
             self.log.warning("Cancelling job run %s, %s.", run.id, why)
             self.client.cancel_run(run.id)
 
@@ -181,7 +184,7 @@ class RunStarter:
             self.log.warning("Could not look for a run of the first trigger. %s", error)
             return run
         *younger, oldest = twins or [run]
-        self._cancel(younger, "started a second time for the same try")
+        self._cancel(younger)
         return oldest
 
     def _find_lost(self, known: Container[int]) -> Run | None:

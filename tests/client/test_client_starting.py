@@ -175,6 +175,17 @@ def test_refused_retry_starts_anew(
     assert "RETRY_NOT_LATEST_RUN" in caplog.text
 
 
+def test_refused_retry_leaves_nothing_behind(start: Start, emu: Emulator) -> None:
+    """An active run from before the task was cleared is cancelled, however this try gets its own."""
+    emu.script_job(emu.job_id, seconds=60)
+    left = emu.trigger(cause=OLDER.cause("x"))
+    emu.script_job(emu.job_id, outcome="error")
+    emu.trigger(cause=OLDER.cause("x"))
+    emu.fail_next(status=400, path="/retry/", body='{"data": "RETRY_NOT_LATEST_RUN"}')
+    start(retry_from_failure=True)
+    assert emu.engine.run(left).status_message == "Cancelled by user."
+
+
 # --- reuse_existing_run -------------------------------------------------------------------------------------
 
 
