@@ -19,7 +19,7 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
     UnreachableError,
 )
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
-from airflow_provider_dbtcloud_dlt.client.marker import Adopt, Marker, Retry, decide, runs_of
+from airflow_provider_dbtcloud_dlt.client.marker import Adopt, Marker, Retry, best_of, decide, runs_of
 from airflow_provider_dbtcloud_dlt.client.models import ACTIVE_STATUSES, Run
 
 LOOK_UP_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -179,13 +179,11 @@ class RunStarter:
             return found
         self.log.info("Started job run %s: %s", run.id, run.href)
         try:
-            twins = [one for one in self._new_runs(known) if not one.is_terminal]
+            twins = [one for one in self._new_runs(known) if one.id != run.id]
         except DbtCloudError as error:  # the next try of the task, if there is one, looks again
             self.log.warning("Could not look for a run of the first trigger. %s", error)
             return run
-        *younger, oldest = twins or [run]
-        self._cancel(younger)
-        return oldest
+        return self._keep_one([run, *twins])
 
     def _find_lost(self, known: Container[int]) -> Run | None:
         """The run of a trigger whose answer was lost, which may have ended by now; None if there is none."""
@@ -197,9 +195,16 @@ class RunStarter:
                 self.log.info("Could not look yet. %s", error)
                 continue
             if found:
-                self.log.info("Job run %s had been started all the same: going on with it.", found[-1].id)
-                return found[-1]
+                run = self._keep_one(found)
+                self.log.info("Job run %s had been started all the same: going on with it.", run.id)
+                return run
         return None
+
+    def _keep_one(self, runs: list[Run]) -> Run:
+        """Of what one try has started, newest first, the run that a later try would go on with as well."""
+        kept = best_of(runs)
+        self._cancel(run for run in runs if run is not kept and not run.is_terminal)
+        return kept
 
     def _new_runs(self, known: Container[int]) -> list[Run]:
         """The runs of this epoch that were not known before, newest first."""

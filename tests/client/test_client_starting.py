@@ -1,5 +1,6 @@
 """A run is started once: `RunStarter` against the emulator, crashes and lost answers included."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -334,6 +335,28 @@ def test_older_of_two_active_runs_stays(twins: tuple[Started, list[int]], emu: E
     """The other is cancelled."""
     started, (older, _) = twins
     assert started.run.id == older
+    assert [run["status_humanized"] for run in emu.runs()] == ["Running", "Cancelled"]
+
+
+def test_younger_run_is_cancelled_though_both_answers_were_lost(start: Start, emu: Emulator) -> None:
+    """For a minute no list shows the first; then it shows both."""
+    emu.script_job(emu.job_id, seconds=600)
+    emu.drop_next(2, path=TRIGGER, after_effect=True)
+    emu.fail_next(path="GET .*/runs/", body='{"data": []}', status=200, n=6)
+    started = start(look_first=False)
+    assert started.run.id == _run_ids(emu)[0]
+    assert [run["status_humanized"] for run in emu.runs()] == ["Running", "Cancelled"]
+
+
+def test_younger_run_is_cancelled_though_it_is_not_listed_yet(start: Start, emu: Emulator) -> None:
+    """Its trigger was answered: there is no doubt that it is there."""
+    emu.script_job(emu.job_id, seconds=600)
+    first = emu.trigger(cause=MARKER.cause("Airflow"))
+    listed = json.dumps({"data": emu.runs()})
+    emu.drop_next(path=TRIGGER)
+    emu.fail_next(path="GET .*/runs/", body='{"data": []}', status=200, n=6)
+    emu.fail_next(path="GET .*/runs/", body=listed, status=200)
+    assert start(look_first=False).run.id == first
     assert [run["status_humanized"] for run in emu.runs()] == ["Running", "Cancelled"]
 
 
