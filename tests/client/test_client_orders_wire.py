@@ -106,6 +106,8 @@ class Story:
         before = self._runs()
         started = self._try(chapter.trouble)
         broken = [] if started is None else list(self._broken(before, started))
+        if "not listed" not in chapter.trouble and len(self._runs()) > len(before) + 1:
+            broken.append("a lost answer's run is looked for")
         if chapter.then == "they are cancelled":
             for run in self._active():
                 self.emu.engine.cancel(run.id)
@@ -227,7 +229,7 @@ def test_one_run_whatever_happens(
 
 @pytest.mark.slow
 @of_each_kind_of_task
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(chapters=stories)
 def test_one_run_whatever_happens_more_often(
     many_jobs: Emulator, wait: bool, resume: bool, chapters: list[Chapter]

@@ -1,7 +1,8 @@
 """When a wait is over: the decision by itself, over all sequences, and the client's own loop around it."""
 
+import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -79,9 +80,11 @@ sights = st.sampled_from([1, 3, 42]) | st.sampled_from([10, 20, 30]) | st.sample
 looks = st.lists(st.tuples(st.floats(0, 400) | st.floats(-400, 0), sights), max_size=25)
 
 
-@given(looks, st.none() | st.floats(0, 3000), st.none() | st.floats(0, 3000), st.floats(1, 2000))
-def test_wait_ends_exactly_when_it_should(
-    seen: list[tuple[float, Any]], timeout: float | None, execution: float | None, tolerance: float
+Look = tuple[float, Any]
+
+
+def _ends_exactly_when_it_should(
+    seen: Iterable[Look], timeout: float | None, execution: float | None, tolerance: float
 ) -> None:
     """Against a plain account of the rules: what the last answers were, and since when by the clock."""
     wait = Wait(
@@ -113,6 +116,22 @@ def test_wait_ends_exactly_when_it_should(
             assert "5" in ending.message
             assert ("it was never seen" in ending.message) == (ending.status == "timeout" and not answered)
             return
+
+
+@given(looks, st.none() | st.floats(0, 3000), st.none() | st.floats(0, 3000), st.floats(1, 2000))
+def test_wait_ends_exactly_when_it_should(
+    seen: list[Look], timeout: float | None, execution: float | None, tolerance: float
+) -> None:
+    """And as it should."""
+    _ends_exactly_when_it_should(seen, timeout, execution, tolerance)
+
+
+@pytest.mark.parametrize("timeout", [None, 100])
+def test_wait_ends_exactly_when_it_should_over_all_short_sequences(timeout: int | None) -> None:
+    """Chance seldom fails for long enough: here all that can be seen in five looks is."""
+    one_look = itertools.product([40, -30], [3, 10, MISSING, FAILURES[0]])
+    for seen in itertools.product(list(one_look), repeat=5):
+        _ends_exactly_when_it_should(seen, timeout, None, 70)
 
 
 @given(
