@@ -79,7 +79,7 @@ class Start:
     """Start a run.
 
     Attributes:
-        cancel: the active runs that an older epoch left behind.
+        cancel: the active runs of this work, to be cancelled first: an older epoch left them behind.
         no_retry: why none is retried although that was asked for, as a sentence; empty when it was not.
     """
 
@@ -93,7 +93,8 @@ class Adopt:
 
     Attributes:
         run: the run.
-        cancel: its active twins, which a trigger that was sent twice has started: one is enough.
+        cancel: the other active runs of this work: twins, which a trigger that was sent twice has started,
+            and what an older epoch left behind. One is enough.
     """
 
     run: Run
@@ -102,9 +103,15 @@ class Adopt:
 
 @dataclass(frozen=True)
 class Retry:
-    """Let dbt Cloud take up this failed run at its point of failure."""
+    """Let dbt Cloud take up this failed run at its point of failure.
+
+    Attributes:
+        run: the run.
+        cancel: as of `Start`.
+    """
 
     run: Run
+    cancel: tuple[Run, ...] = ()
 
 
 Decision = Start | Adopt | Retry
@@ -128,6 +135,15 @@ def runs_of(marker: Marker, runs: Iterable[Run]) -> list[tuple[int, Run]]:
     return sorted(found, key=lambda item: item[1].id, reverse=True)
 
 
+def best_of(runs: Sequence[Run]) -> Run:
+    """Of one epoch's runs, newest first, the one to go on with: whoever looks decides the same.
+
+    Ordinarily there is one. Of active twins it is the oldest; of ended ones, one that succeeded.
+    """
+    succeeded = [run for run in runs if run.status is RunStatus.SUCCESS]
+    return [*reversed(_active(runs)), *succeeded, *runs][0]
+
+
 def decide(
     marker: Marker, runs: Iterable[Run], *, wait: bool = True, retry_from_failure: bool = False
 ) -> Decision:
@@ -140,37 +156,40 @@ def decide(
         retry_from_failure: take up a failed run at its point of failure, where the API says it can be.
 
     Returns:
-        What to do; see the table in the operator's documentation.
+        What to do; see the table in the operator's documentation. Whatever it is, no other run of this work
+        goes on beside it.
     """
     ours = runs_of(marker, runs)
-    current = [run for epoch, run in ours if epoch == marker.epoch]
-    older = [run for epoch, run in ours if epoch != marker.epoch]
-    # Ordinarily there is one. Of twins the oldest stays: whoever looks decides the same.
-    if alive := _active(current):
-        return Adopt(alive[-1], cancel=tuple(alive[:-1]))
-    if succeeded := [run for run in current if run.status is RunStatus.SUCCESS]:
-        return Adopt(succeeded[0])
-    if current and not wait:
-        return Adopt(current[0])
-    left = tuple(_active(older))
+    active = _active([run for _, run in ours])
+
+    def adopt(run: Run) -> Adopt:
+        return Adopt(run, cancel=tuple(one for one in active if one is not run))
+
+    if current := [run for epoch, run in ours if epoch == marker.epoch]:
+        best = best_of(current)
+        if not wait or not best.is_terminal or best.status is RunStatus.SUCCESS:
+            return adopt(best)
     if not retry_from_failure:
-        return Start(left)
+        return Start(tuple(active))
+    if ours:
+        # A retry bears the epoch of the run that it retries, but may well be this epoch's.
+        if retries := [run for run in active if run.retrying_run_id is not None]:
+            return adopt(retries[0])
+        newest = ours[0][1]
+        if newest.is_terminal and newest.can_retry:
+            return Retry(newest, cancel=tuple(active))
+    return Start(tuple(active), _no_retry(ours))
+
+
+def _no_retry(ours: Sequence[tuple[int, Run]]) -> str:
     if not ours:
-        return Start(left, "This task has no earlier job run that could be retried.")
+        return "This task has no earlier job run that could be retried."
     newest = ours[0][1]
-    if not newest.is_terminal and newest.retrying_run_id is not None:
-        return Adopt(newest)  # a retry bears the epoch of the run that it retries
-    if newest.is_terminal and newest.can_retry:
-        return Retry(newest)
-    return Start(left, _no_retry(newest))
-
-
-def _no_retry(run: Run) -> str:
-    if run.is_terminal:
-        reason = run.retry_not_supported_reason or "dbt Cloud does not say why"
+    if newest.is_terminal:
+        reason = newest.retry_not_supported_reason or "dbt Cloud does not say why"
     else:
         reason = "it had not ended when this task was cleared"
-    return f"Job run {run.id} ({run.status.humanized}) can't be retried: {reason}."
+    return f"Job run {newest.id} ({newest.status.humanized}) can't be retried: {reason}."
 
 
 def _active(runs: Sequence[Run]) -> list[Run]:

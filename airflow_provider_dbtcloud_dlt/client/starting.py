@@ -19,7 +19,7 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
     UnreachableError,
 )
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
-from airflow_provider_dbtcloud_dlt.client.marker import Adopt, Marker, Retry, decide, runs_of
+from airflow_provider_dbtcloud_dlt.client.marker import Adopt, Marker, Retry, best_of, decide, runs_of
 from airflow_provider_dbtcloud_dlt.client.models import ACTIVE_STATUSES, Run
 
 LOOK_UP_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -88,17 +88,16 @@ class RunStarter:
                     decision.run.id,
                     decision.run.status.humanized,
                 )
-                self._cancel(decision.cancel, "started a second time for the same try")
+            self._cancel(decision.cancel)
+            cancelled = {run.id for run in decision.cancel}
+            if isinstance(decision, Adopt):
                 return Started(decision.run)
             if isinstance(decision, Retry):
                 retried = self._retry(decision.run)
                 if retried is not None:
                     return Started(retried)
-            else:
-                if decision.no_retry:
-                    self.log.info("%s", decision.no_retry)
-                self._cancel(decision.cancel, "left behind when this task was cleared")
-                cancelled = {run.id for run in decision.cancel}
+            elif decision.no_retry:
+                self.log.info("%s", decision.no_retry)
         if reuse_existing_run:
             joined = self._active_run(body, cancelled)
             if joined is not None:
@@ -116,8 +115,12 @@ class RunStarter:
             runs.append(run)
         return runs
 
-    def _cancel(self, runs: Iterable[Run], why: str) -> None:
+    def _cancel(self, runs: Iterable[Run]) -> None:
         for run in runs:
+            twin = Marker.of(run) == self.marker
+            why = (
+                "started a second time for the same try" if twin else "left behind when this task was cleared"
+            )
             self.log.warning("Cancelling job run %s, %s.", run.id, why)
             self.client.cancel_run(run.id)
 
@@ -184,13 +187,11 @@ class RunStarter:
                 raise
             return found
         try:
-            twins = [one for one in self._new_runs(known) if not one.is_terminal]
+            twins = [one for one in self._new_runs(known) if one.id != run.id]
         except DbtCloudError as error:  # the next try of the task, if there is one, looks again
             self.log.warning("Could not look for a run of the first trigger. %s", error)
             return run
-        *younger, oldest = twins or [run]
-        self._cancel(younger, "started a second time for the same try")
-        return oldest
+        return self._keep_one([run, *twins])
 
     def _find_lost(self, known: Container[int]) -> Run | None:
         """The run of a trigger whose answer was lost, which may have ended by now; None if there is none."""
@@ -202,9 +203,16 @@ class RunStarter:
                 self.log.info("Could not look yet. %s", error)
                 continue
             if found:
-                self.log.info("Job run %s had been started all the same: going on with it.", found[-1].id)
-                return found[-1]
+                run = self._keep_one(found)
+                self.log.info("Job run %s had been started all the same: going on with it.", run.id)
+                return run
         return None
+
+    def _keep_one(self, runs: list[Run]) -> Run:
+        """Of what one try has started, newest first, the run that a later try would go on with as well."""
+        kept = best_of(runs)
+        self._cancel(run for run in runs if run is not kept and not run.is_terminal)
+        return kept
 
     def _new_runs(self, known: Container[int]) -> list[Run]:
         """The runs of this epoch that were not known before, newest first."""

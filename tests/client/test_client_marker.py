@@ -255,6 +255,36 @@ def test_younger_active_twin_is_cancelled(make_run: MakeRun) -> None:
     assert decide(MARKER, [oldest, *younger]) == Adopt(oldest, cancel=tuple(reversed(younger)))
 
 
+@pytest.mark.parametrize("status", [3, 10])
+@pytest.mark.parametrize("wait", [True, False])
+def test_older_epochs_run_does_not_go_on_beside_this_ones(status: int, wait: bool, make_run: MakeRun) -> None:
+    """Its trigger was under way for so long that the task was cleared, and had another run, by then."""
+    mine, late = make_run(1, status, cause=str(MARKER)), make_run(2, 3, cause=str(OLDER))
+    assert decide(MARKER, [late, mine], wait=wait) == Adopt(mine, cancel=(late,))
+
+
+def test_older_epochs_run_does_not_go_on_beside_a_retry(make_run: MakeRun) -> None:
+    """Of two runs of a lost trigger the younger was cancelled; then the task was cleared."""
+    left, twin = make_run(1, 3, cause=str(OLDER)), make_run(2, 30, cause=str(OLDER), can_retry=True)
+    assert decide(MARKER, [twin, left], retry_from_failure=True) == Retry(twin, cancel=(left,))
+
+
+@pytest.mark.parametrize("status", [3, 20])
+def test_active_retry_is_adopted_though_a_run_is_newer(status: int, make_run: MakeRun) -> None:
+    """An older epoch's trigger took effect late: that is no reason to leave the retry, or to make another."""
+    failed = make_run(1, 20, cause=str(OLDER))
+    retry = make_run(2, 3, retrying_run_id=1)
+    late = make_run(3, status, cause=str(OLDER), can_retry=True)
+    cancel = (late,) if status == 3 else ()
+    assert decide(MARKER, [late, retry, failed], retry_from_failure=True) == Adopt(retry, cancel=cancel)
+
+
+def test_ended_retry_of_an_older_epochs_run_is_not_taken(make_run: MakeRun) -> None:
+    """Nothing tells whether this epoch made it and died, or the older one did: a cleared task runs again."""
+    runs = [make_run(2, 10, retrying_run_id=1), make_run(1, 20, cause=str(OLDER))]
+    assert isinstance(decide(MARKER, runs, retry_from_failure=True), Start)
+
+
 runs_strategy = st.lists(
     st.tuples(
         st.sampled_from([1, 3, 10, 20, 30, 42]),
@@ -289,20 +319,21 @@ def test_decisions_are_safe(
     ours = {run.id: epoch for epoch, run in runs_of(MARKER, runs)}
     active = [run for run in runs if run.id in ours and not run.is_terminal]
     decision = decide(MARKER, runs, wait=wait, retry_from_failure=retry)
+    adopted = [decision.run] if isinstance(decision, Adopt) else []
+    assert set(decision.cancel) == set(active) - set(adopted)
     if isinstance(decision, Start):
-        assert set(decision.cancel) == set(active)
-        assert all(ours[run.id] != MARKER.epoch for run in active)
         assert bool(decision.no_retry) == retry
-    elif isinstance(decision, Adopt):
+    if isinstance(decision, Adopt):
         assert ours[decision.run.id] == MARKER.epoch or decision.run.retrying_run_id is not None
         assert not wait or decision.run.status not in (20, 30)
-        assert all(ours[run.id] == MARKER.epoch and run in active for run in decision.cancel)
-        assert all(run.id > decision.run.id for run in decision.cancel)
+        twins = [run for run in decision.cancel if ours[run.id] == MARKER.epoch]
+        assert all(run.id > decision.run.id for run in twins)
     else:
+        assert all(ours[run.id] != MARKER.epoch for run in active)
+    if isinstance(decision, Retry):
         assert retry
         assert decision.run.id in ours
         assert decision.run.is_terminal
         assert decision.run.can_retry
-        assert not any(ours[run.id] == MARKER.epoch for run in active)
     shuffled = random.sample(runs, len(runs))
     assert decide(MARKER, shuffled, wait=wait, retry_from_failure=retry) == decision

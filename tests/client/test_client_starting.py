@@ -1,5 +1,6 @@
 """A run is started once: `RunStarter` against the emulator, crashes and lost answers included."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -174,6 +175,17 @@ def test_refused_retry_starts_anew(
     assert started.run.retrying_run_id is None
     assert "can't be retried, starting anew. " in caplog.text
     assert "RETRY_NOT_LATEST_RUN" in caplog.text
+
+
+def test_refused_retry_leaves_nothing_behind(start: Start, emu: Emulator) -> None:
+    """An active run from before the task was cleared is cancelled, however this try gets its own."""
+    emu.script_job(emu.job_id, seconds=60)
+    left = emu.trigger(cause=OLDER.cause("x"))
+    emu.script_job(emu.job_id, outcome="error")
+    emu.trigger(cause=OLDER.cause("x"))
+    emu.fail_next(status=400, path="/retry/", body='{"data": "RETRY_NOT_LATEST_RUN"}')
+    start(retry_from_failure=True)
+    assert emu.engine.run(left).status_message == "Cancelled by user."
 
 
 def test_log_says_what_retries_what(
@@ -385,6 +397,28 @@ def test_older_of_two_active_runs_stays(twins: tuple[Started, list[int]], emu: E
     """The other is cancelled."""
     started, (older, _) = twins
     assert started.run.id == older
+    assert [run["status_humanized"] for run in emu.runs()] == ["Running", "Cancelled"]
+
+
+def test_younger_run_is_cancelled_though_both_answers_were_lost(start: Start, emu: Emulator) -> None:
+    """For a minute no list shows the first; then it shows both."""
+    emu.script_job(emu.job_id, seconds=600)
+    emu.drop_next(2, path=TRIGGER, after_effect=True)
+    emu.fail_next(path="GET .*/runs/", body='{"data": []}', status=200, n=6)
+    started = start(look_first=False)
+    assert started.run.id == _run_ids(emu)[0]
+    assert [run["status_humanized"] for run in emu.runs()] == ["Running", "Cancelled"]
+
+
+def test_younger_run_is_cancelled_though_it_is_not_listed_yet(start: Start, emu: Emulator) -> None:
+    """Its trigger was answered: there is no doubt that it is there."""
+    emu.script_job(emu.job_id, seconds=600)
+    first = emu.trigger(cause=MARKER.cause("Airflow"))
+    listed = json.dumps({"data": emu.runs()})
+    emu.drop_next(path=TRIGGER)
+    emu.fail_next(path="GET .*/runs/", body='{"data": []}', status=200, n=6)
+    emu.fail_next(path="GET .*/runs/", body=listed, status=200)
+    assert start(look_first=False).run.id == first
     assert [run["status_humanized"] for run in emu.runs()] == ["Running", "Cancelled"]
 
 

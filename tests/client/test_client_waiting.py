@@ -1,7 +1,8 @@
 """When a wait is over: the decision by itself, over all sequences, and the client's own loop around it."""
 
+import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,20 +77,17 @@ def test_unknown_status_goes_on(status: int) -> None:
 
 # --- over any sequence of what can be seen ------------------------------------------------------------------
 
-looks = st.lists(
-    st.tuples(
-        st.floats(0, 400),
-        st.sampled_from([1, 3, 42]) | st.sampled_from([10, 20, 30]) | st.sampled_from([*FAILURES, MISSING]),
-    ),
-    max_size=25,
-)
+sights = st.sampled_from([1, 3, 42]) | st.sampled_from([10, 20, 30]) | st.sampled_from([*FAILURES, MISSING])
+looks = st.lists(st.tuples(st.floats(0, 400) | st.floats(-400, 0), sights), max_size=25)
 
 
-@given(looks, st.none() | st.floats(0, 3000), st.none() | st.floats(0, 3000), st.floats(1, 2000))
-def test_wait_ends_exactly_when_it_should(
-    seen: list[tuple[float, Any]], timeout: float | None, execution: float | None, tolerance: float
+Look = tuple[float, Any]
+
+
+def _ends_exactly_when_it_should(
+    seen: Iterable[Look], timeout: float | None, execution: float | None, tolerance: float
 ) -> None:
-    """Against a plain account of the rules: what the last answers were, and since when."""
+    """Against a plain account of the rules: what the last answers were, and since when by the clock."""
     wait = Wait(
         5,
         end_time=None if timeout is None else START + timeout,
@@ -119,6 +117,57 @@ def test_wait_ends_exactly_when_it_should(
             assert "5" in ending.message
             assert ("it was never seen" in ending.message) == (ending.status == "timeout" and not answered)
             return
+
+
+@given(looks, st.none() | st.floats(0, 3000), st.none() | st.floats(0, 3000), st.floats(1, 2000))
+def test_wait_ends_exactly_when_it_should(
+    seen: list[Look], timeout: float | None, execution: float | None, tolerance: float
+) -> None:
+    """And as it should."""
+    _ends_exactly_when_it_should(seen, timeout, execution, tolerance)
+
+
+@pytest.mark.parametrize("timeout", [None, 100])
+def test_wait_ends_exactly_when_it_should_over_all_short_sequences(timeout: int | None) -> None:
+    """Chance seldom fails for long enough: here all that can be seen in five looks is."""
+    one_look = itertools.product([40, -30], [3, 10, MISSING, FAILURES[0]])
+    for seen in itertools.product(list(one_look), repeat=5):
+        _ends_exactly_when_it_should(seen, timeout, None, 70)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 100), st.just(0) | st.integers(0, 400), sights), max_size=25),
+    st.integers(1, 500),
+    st.integers(1, 300),
+)
+def test_clock_that_steps_back_ends_no_wait_early(
+    seen: list[tuple[int, int, Any]], timeout: int, tolerance: int
+) -> None:
+    """No limit is over, and no failure has lasted for too long, before so much time has really passed."""
+    wait = Wait(5, end_time=START + timeout, outage_tolerance=tolerance)
+    passed, behind, failing, missing = 0, 0, None, None
+    for seconds, back, what in seen:
+        passed, behind = passed + seconds, behind + back
+        now = START + passed - behind
+        if isinstance(what, int):
+            ending = wait.answered(_run(what), now)
+            failing = missing = None
+        else:
+            ending = wait.failed(what, now)
+            failing = None if what is MISSING else passed if failing is None else failing
+            missing = passed if what is MISSING and missing is None else missing
+        if ending is None:
+            continue
+        unseen = passed - (passed if missing is None else missing)
+        outage = passed - (passed if failing is None else failing)
+        assert {
+            "success": what == 10,
+            "error": what == 20 or (what is MISSING and unseen >= 60),
+            "cancelled": what == 30,
+            "timeout": passed >= timeout,
+            "unreachable": outage >= tolerance,
+        }[ending.status]
+        return
 
 
 def test_404_is_tolerated_for_a_minute() -> None:
@@ -286,6 +335,28 @@ def test_wait_returns_the_ended_run(impatient: DBTCloudClientV2, api: Cloud, tim
     api.shows(1, 2, 3, end)
     assert impatient.wait_for_run(5, poll_interval=7).status == end
     assert time.slept == [7, 7, 7]
+
+
+@given(
+    st.sampled_from([1, 2, 3, 42]),
+    st.lists(st.sampled_from([1, 3, 42, 400, 401, 403, 404, 429, 500, 502, 503, 504]), max_size=4),
+    st.sampled_from([10, 20, 30]),
+)
+def test_end_is_neither_missed_nor_taken_from_a_failure(first: int, looks: list[int], end: int) -> None:
+    """Whatever was seen in the minute before; afterwards nothing is asked."""
+    now = [START]
+    client = DBTCloudClientV2(
+        "t",
+        7,
+        "https://dbt.test/api",
+        retry_budget=0,
+        sleep=lambda seconds: now.append(now[-1] + seconds),
+        clock=lambda: now[-1],
+    )
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        Cloud(mock).shows(first, *looks, end, 3)
+        assert client.wait_for_run(5).status == end
+        assert len(mock.calls) == len(looks) + 2
 
 
 def test_every_look_is_reported(impatient: DBTCloudClientV2, api: Cloud) -> None:
