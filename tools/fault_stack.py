@@ -173,7 +173,9 @@ class Batch:
                 number = one["map_index"]
                 if number >= 0:  # else the scheduler has not expanded it yet
                     its_runs = tuple(runs.get(f"{self.number}_{number}", ()))
-                    found.append(Trial(trials, number, one["id"], one["state"], one["try_number"], its_runs))
+                    started = one["start_date"] and datetime.fromisoformat(one["start_date"])
+                    state, tries = one["state"], one["try_number"]
+                    found.append(Trial(trials, number, one["id"], state, tries, started, its_runs))
         return found
 
     def knows_its_run(self, trial: Trial) -> bool:
