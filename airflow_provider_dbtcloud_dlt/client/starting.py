@@ -115,6 +115,19 @@ class RunStarter:
             runs.append(run)
         return runs
 
+    def cancel_started(self) -> None:
+        """Cancel what this try has started, for one whose time is up while it starts a run.
+
+        A run that is not listed yet goes on; a failure is logged.
+        """
+        try:
+            for run in self._new_runs(()):
+                if not run.is_terminal:
+                    self.log.warning("Cancelling job run %s, whose start has taken too long.", run.id)
+                    self.client.cancel_run(run.id)
+        except DbtCloudError as error:
+            self.log.warning("A run that has been started could not be cancelled and may go on. %s", error)
+
     def _cancel(self, runs: Iterable[Run]) -> None:
         for run in runs:
             twin = Marker.of(run) == self.marker

@@ -261,13 +261,18 @@ class DbtCloudRunJobOperator(WaitsForRun):
             log=self.log,
             before_start=lambda: self._check_that_it_may_start(task_instance.id),
         )
-        started = starter.start(
-            self._trigger_body(marker),
-            look_first=task_instance.try_number > 1,
-            wait=self.wait_for_termination,
-            retry_from_failure=self.retry_from_failure,
-            reuse_existing_run=self.reuse_existing_run,
-        )
+        try:
+            started = starter.start(
+                self._trigger_body(marker),
+                look_first=task_instance.try_number > 1,
+                wait=self.wait_for_termination,
+                retry_from_failure=self.retry_from_failure,
+                reuse_existing_run=self.reuse_existing_run,
+            )
+        except AirflowTaskTimeout:
+            if self.cancel_on_timeout:
+                dataclasses.replace(starter, client=self._quick_client()).cancel_started()
+            raise
         run = started.run
         claim = Claim(_names(context), task_instance.id, run.id)
         self.run_id, self._claim = run.id, claim if started.owned else None

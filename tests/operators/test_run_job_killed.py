@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from airflow_provider_dbtcloud_dlt import ownership
+from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunException
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
@@ -288,6 +289,25 @@ def test_task_that_was_killed_starts_nothing(emu: Emulator, make: Make, context:
     with pytest.raises(DbtCloudJobRunException, match="killed before it had started a job run"):
         operator.execute(context())
     assert emu.runs() == []
+
+
+@pytest.mark.parametrize(("cancel", "end"), [(True, "Cancelled"), (False, "Running")])
+def test_execution_timeout_while_the_trigger_is_on_its_way(
+    emu: Emulator, make: Make, context: MakeContext, cancel: bool, end: str
+) -> None:
+    """The run is found by its marker, and cancelled where that is wanted."""
+    emu.script_job(emu.job_id, seconds=600)
+
+    def interrupt(request: Any) -> Any:
+        emu.trigger(**json.loads(request.body))
+        raise AirflowTaskTimeout
+
+    with responses.RequestsMock() as wire:
+        wire.add_passthru(emu.url)
+        wire.add_callback("POST", re.compile(f"{emu.url}/api/.*/run/$"), interrupt)
+        with pytest.raises(AirflowTaskTimeout):
+            make(cancel_on_timeout=cancel).execute(context())
+    assert becomes(emu) == [end]
 
 
 @pytest.fixture
