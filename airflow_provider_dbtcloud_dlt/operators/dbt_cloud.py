@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from uuid import UUID
 
-from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, is_plain, rendered_id, seconds
+from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id, seconds
 from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     DbtCloudError,
@@ -19,7 +19,6 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunStatus,
     RunTimeoutError,
 )
-from airflow_provider_dbtcloud_dlt.client.checks import check_trigger_body
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
@@ -32,6 +31,7 @@ from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,
     DbtCloudListJobsOperator,
 )
+from airflow_provider_dbtcloud_dlt.operators.trigger_body import check_given, merged_body
 from airflow_provider_dbtcloud_dlt.ownership import Claim, ask_why_left, has_successor
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
@@ -234,20 +234,12 @@ class DbtCloudRunJobOperator(WaitsForRun):
                 f"Task {self.task_id!r} gives {' and '.join(names)} without job_name: which job of it?"
             )
         check_id_argument("job_id", self.job_id)
-        config = self.additional_run_config
-        if config is not None and is_plain(config) and not isinstance(config, Mapping):
-            raise InvalidRequestError(f"additional_run_config must be a dictionary, got {config!r}.")
-        config = config if isinstance(config, Mapping) else {}
+        check_given(self.task_id, self._given(), self.additional_run_config)
+
+    def _given(self) -> dict[str, Any]:
+        """The trigger's fields that the task has as arguments."""
         given = {name: getattr(self, name) for name in self.trigger_fields}
-        given = {name: value for name, value in given.items() if value is not None}
-        known = {name: value for name, value in {**config, **given}.items() if is_plain(value)}
-        check_trigger_body({**known, "cause": "known only when the task runs"})
-        twice = [name for name in given if name in config]
-        if twice:
-            raise InvalidRequestError(
-                f"Task {self.task_id!r} gives {', '.join(twice)} both as an argument and in "
-                "additional_run_config: give it once."
-            )
+        return {name: value for name, value in given.items() if value is not None}
 
     def execute(self, context: Context) -> int:
         """Start the run, or find the one that an earlier try started, and wait for its end."""
@@ -389,27 +381,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
 
     def _trigger_body(self, marker: Marker) -> dict[str, Any]:
         """The trigger's fields: the task's arguments before the connection's defaults."""
-        given = {name: getattr(self, name) for name in self.trigger_fields}
-        given = {name: value for name, value in given.items() if value not in (None, "")}
-        nothing = [name for name, value in given.items() if value == "None"]
-        if nothing:
-            raise InvalidRequestError(
-                f"{' and '.join(nothing)} rendered to 'None': what does the template read?"
-            )
-        config = self.additional_run_config or {}
-        if not isinstance(config, Mapping):
-            raise InvalidRequestError(
-                f"additional_run_config must be a dictionary of the trigger's fields, got {config!r}."
-            )
-        given = {**config, **given}
         defaults = self.hook.settings.defaults
-        body = {
-            name: defaults[name] for name in ("git_branch", "git_sha", "schema_override") if name in defaults
-        }
-        if "git_sha" in given or "git_branch" in given:
-            body.pop("git_sha", None)  # a default commit does not belong to the task's branch, nor vice versa
-            body.pop("git_branch", None)
-        body.update(given)
+        body = merged_body(self._given(), self.additional_run_config, defaults)
         reason = str(self.trigger_reason or body.pop("cause", None) or defaults.get("cause") or "")
         reason = reason or f"Triggered via Apache Airflow by task {self.task_id!r} in the {self.dag_id} DAG."
         if len(reason) > marker.reason_length:
