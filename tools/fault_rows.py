@@ -60,12 +60,18 @@ class Play:
         """Let the trials wait for a while: many looks at the runs."""
         time.sleep(seconds / 10 if self.short else seconds)
 
-    def hit_each(self, ready: Callable[[Trial, TaskProcess], bool], blow: Callable[..., bool]) -> None:
-        """Deal every trial one blow, when it is ready; one that ends before gets none.
+    def hit_each(
+        self,
+        ready: Callable[[Trial, TaskProcess], bool],
+        blow: Callable[..., bool],
+        missed: Condition = lambda trial: trial.has_ended,
+    ) -> None:
+        """Deal every trial one blow, when it is ready.
 
         Args:
             ready: whether the trial is at the point.
             blow: called with trial and process; says whether it was dealt.
+            missed: whether the trial is beyond that point, and gets none.
         """
         left = {trial.name for trial in self.until(lambda trial: True, "is there")}
         deadline = time.monotonic() + PATIENCE
@@ -73,7 +79,7 @@ class Play:
             processes = self.stack.processes()
             for trial in self.trials():
                 process = processes.get(trial.task_instance_id)
-                if trial.has_ended:
+                if missed(trial):
                     left.discard(trial.name)
                 elif trial.name in left and process is not None and ready(trial, process):
                     try:
@@ -152,12 +158,12 @@ def kill_before_trigger(play: Play) -> None:
             return False
         return _kill(trial, process)
 
-    play.hit_each(lambda trial, _: trial.try_number == 1 and not trial.runs, blow)
+    play.hit_each(lambda trial, _: trial.try_number == 1 and not trial.runs, blow, is_settled)
 
 
 def kill_after_trigger(play: Play) -> None:
     """The answer to the trigger is held back: there is a run, and the task does not know it."""
-    play.hit_each(lambda trial, _: trial.try_number == 1 and bool(trial.runs), _kill)
+    play.hit_each(lambda trial, _: trial.try_number == 1 and bool(trial.runs), _kill, is_settled)
 
 
 def kill_workers_while_deferred(play: Play) -> None:
@@ -302,7 +308,7 @@ ROWS = (
         "frozen-waiting",
         "worker frozen while it waits, until the next try waits too",
         freeze_waiting,
-        batches=5,
+        batches=3,
         arguments={"deferrable": False},
         max_active_tasks=12,
     ),
@@ -310,7 +316,7 @@ ROWS = (
         "frozen-triggering",
         "worker frozen after it has triggered, until the next try waits",
         freeze_triggering,
-        batches=5,
+        batches=3,
         faults=LATE_TRIGGER,
         max_active_tasks=12,
     ),

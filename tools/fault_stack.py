@@ -238,7 +238,7 @@ class FaultStack(Startable):
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
             triggerers=2,
-            parallelism=24,
+            parallelism=48,
         )
 
     def start(self) -> None:
