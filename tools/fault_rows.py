@@ -207,7 +207,10 @@ def _freeze(play: Play, ready: Condition) -> None:
         frozen[trial.name] = process
         return True
 
-    play.hit_each(lambda trial, _: trial.try_number == 1 and ready(trial), blow)
+    def is_beyond(trial: Trial) -> bool:
+        return trial.has_ended or trial.state == "deferred"
+
+    play.hit_each(lambda trial, _: trial.try_number == 1 and ready(trial), blow, is_beyond)
 
     def goes_on_elsewhere(trial: Trial) -> bool:
         if trial.has_ended or trial.name not in frozen:
