@@ -21,6 +21,7 @@ try:  # Airflow 3.2 and newer
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTerminated,
         AirflowTaskTimeout,
         TaskDeferred,
     )
@@ -30,6 +31,7 @@ except ImportError:  # Airflow 3.1
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTerminated,
         AirflowTaskTimeout,
         TaskDeferred,
     )
@@ -40,6 +42,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTerminated",
     "AirflowTaskTimeout",
     "TaskDeferred",
     "airflow_base_url",
@@ -56,14 +59,17 @@ def airflow_base_url() -> str:
 
 
 def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
-    """The state in which a task instance is now; None after a clear. Asks Airflow, and blocks."""
+    """The state in which a task instance is now; None after a clear, ``removed`` when there is none any more.
+
+    Asks Airflow, and blocks.
+    """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # no DAG file needs it
 
     states = RuntimeTaskInstance.get_task_states(
         dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=None if map_index < 0 else map_index
     )
     key = task_id if map_index < 0 else f"{task_id}_{map_index}"
-    state = states.get(run_id, {}).get(key)
+    state = states.get(run_id, {}).get(key, "removed")
     return None if state is None else str(state)
 
 

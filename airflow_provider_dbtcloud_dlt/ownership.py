@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 KILLED_STATES = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 """States of a task that no longer waits: marked so by a person, or by what happened to its DAG run."""
 
-WORKING_STATES = frozenset({"running", "restarting"})
-"""States of a task that is on a worker: this one, or that of a later try."""
-
 ASK_TIMEOUT = 2.0
 """Seconds that Airflow has for its answers: five after the first signal it kills for good."""
 
@@ -58,7 +55,7 @@ class Standing:
 
     Attributes:
         state: its state; ``None`` after a clear.
-        is_present_try: whether the try that asks is the task's present one.
+        is_present_try: whether Airflow has not given up the try that asks.
         run_id: the run that the task has shown last; ``None`` when the present try has shown none yet.
     """
 
@@ -69,17 +66,19 @@ class Standing:
 
 def why_left(claim: Claim, standing: Standing) -> str | None:
     """Why a try leaves its run alone; ``None`` when it is the one to cancel it."""
-    if standing.state in KILLED_STATES:
+    state = standing.state
+    if state == "restarting":  # cleared while it worked: it is to begin anew
         return None
-    if (
-        standing.state not in WORKING_STATES
-    ):  # who comes next finds the run, and goes on with it or cancels it
-        return f"its task is {standing.state or 'cleared'}"
     if standing.is_present_try:
+        # Where it does not work any more, a triggerer waits, or a worker is about to go on.
+        return None if state == "running" or state in KILLED_STATES else f"its task is {state or 'cleared'}"
+    if standing.run_id not in (claim.run_id, None):
+        return None  # a later try has another run: nobody waits for this one
+    if state == "success":
+        return "a later try of its task has taken it as its result"
+    if state in KILLED_STATES:
         return None
-    if standing.run_id in (claim.run_id, None):  # not shown yet: about to look for it
-        return "a later try of its task goes on with it"
-    return None  # the later try has started another: nobody waits for this one
+    return f"it is left to a later try of its task, which is {state or 'cleared'}"
 
 
 def ask_why_left(claim: Claim) -> str | None:
@@ -89,7 +88,7 @@ def ask_why_left(claim: Claim) -> str | None:
     except Exception as error:  # noqa: BLE001 - whatever went wrong, there is a decision to make
         if is_refusal(error):
             # A worker renews its token while it lives: this one was away for longer than a token is valid.
-            return "Airflow has given this worker up, and a later try finds the run"
+            return "Airflow has given this worker up, and a later try of its task, if there is one, finds it"
         # Tasks that are killed are far more common than workers that were frozen.
         log.warning(
             "Airflow did not say whether a later try waits for job run %s: it is taken for this try's. %r",
@@ -100,18 +99,18 @@ def ask_why_left(claim: Claim) -> str | None:
     return why_left(claim, standing)
 
 
-def has_successor(try_id: UUID) -> bool:
-    """Whether Airflow has given a try up and begun a later one; False as well when it does not say."""
+def is_given_up(try_id: UUID) -> bool:
+    """Whether Airflow has given a try up, for a later one or for none; False as well when it does not say."""
     try:
         return not _within(ASK_TIMEOUT, lambda: is_present_try(try_id))
     except Exception as error:  # noqa: BLE001 - without an answer the task goes on
         log.debug("Airflow did not say whether this is the task's present try. %r", error)
-        return False
+        return is_refusal(error)
 
 
 def _ask(claim: Claim) -> Standing:
     state = task_state(**claim.task)
-    if state not in WORKING_STATES or is_present_try(claim.try_id):
+    if is_present_try(claim.try_id):
         return Standing(state)
     return Standing(state, False, task_xcom(JOB_RUN_ID, **claim.task))
 

@@ -24,6 +24,8 @@ from airflow_provider_dbtcloud_dlt.client.models import ACTIVE_STATUSES, Run
 
 LOOK_UP_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between the look-ups after a lost answer: a new run may take a moment to be listed."""
+CANCEL_PAUSES = (0.5, 1.0)
+"""Seconds between the look-ups of one who gives up while he starts a run, and has not long to live."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class RunStarter:
         since: no run of this work is older.
         log: what was found and done is told here.
         sleep: waits so many seconds.
-        before_start: called right before anything is started; may raise, when nothing shall be any more.
+        before_start: called right before anything is started, or cancelled for a start; may raise, when
+            nothing shall be started any more.
     """
 
     client: DBTCloudClientV2
@@ -88,10 +91,11 @@ class RunStarter:
                     decision.run.id,
                     decision.run.status.humanized,
                 )
+            if isinstance(decision, Adopt):
+                self._cancel_twins(decision.cancel)
+                return Started(decision.run)
             self._cancel(decision.cancel)
             cancelled = {run.id for run in decision.cancel}
-            if isinstance(decision, Adopt):
-                return Started(decision.run)
             if isinstance(decision, Retry):
                 retried = self._retry(decision.run)
                 if retried is not None:
@@ -116,26 +120,39 @@ class RunStarter:
         return runs
 
     def cancel_started(self) -> None:
-        """Cancel what this try has started, for one whose time is up while it starts a run.
+        """Cancel the runs of this work, for one who gives up while he starts a run; failures are logged.
 
-        A run that is not listed yet goes on; a failure is logged.
+        The trigger may take a moment to be carried out: it is looked for again, for as long as somebody who
+        is about to be killed has time.
         """
-        try:
-            for run in self._new_runs(()):
-                if not run.is_terminal:
-                    self.log.warning("Cancelling job run %s, whose start has taken too long.", run.id)
+        for pause in (0.0, *CANCEL_PAUSES):
+            self.sleep(pause)
+            try:
+                runs = [run for _, run in runs_of(self.marker, self.known_runs()) if not run.is_terminal]
+                for run in runs:
+                    self.log.warning("Cancelling job run %s, for its start was broken off.", run.id)
                     self.client.cancel_run(run.id)
-        except DbtCloudError as error:
-            self.log.warning("A run that has been started could not be cancelled and may go on. %s", error)
+            except DbtCloudError as error:
+                self.log.warning("A run that was started could not be cancelled and may go on. %s", error)
+            else:
+                if runs:
+                    return
+        self.log.warning("No run was found; if one appears, its cause begins with %s.", self.marker)
 
     def _cancel(self, runs: Iterable[Run]) -> None:
         for run in runs:
-            twin = Marker.of(run) == self.marker
-            why = (
-                "started a second time for the same try" if twin else "left behind when this task was cleared"
-            )
-            self.log.warning("Cancelling job run %s, %s.", run.id, why)
+            self.before_start()  # who may not start a run may not make room for one either
+            self.log.warning("Cancelling job run %s, left behind when this task was cleared.", run.id)
             self.client.cancel_run(run.id)
+
+    def _cancel_twins(self, runs: Iterable[Run]) -> None:
+        """Cancel what goes on beside the run that is waited for, which a failure here does not endanger."""
+        for run in runs:
+            self.log.warning("Cancelling job run %s: another of this task is waited for.", run.id)
+            try:
+                self.client.cancel_run(run.id)
+            except DbtCloudError as error:
+                self.log.warning("Job run %s could not be cancelled and may go on. %s", run.id, error)
 
     def _retry(self, run: Run) -> Run | None:
         self.before_start()
@@ -144,8 +161,17 @@ class RunStarter:
         except (RejectedRequestError, NotFoundError) as error:
             self.log.warning("Job run %s can't be retried, starting anew. %s", run.id, error)
             return None
+        except LOST as error:
+            found = self._find_retry(run) if _may_have_started(error) else None
+            if found is None:
+                raise
+            retried = found
         self.log.info("Job run %s failed; run %s takes it up at its point of failure.", run.id, retried.id)
         return retried
+
+    def _find_retry(self, run: Run) -> Run | None:
+        """The retry of a run, when the answer to the request for it was lost."""
+        return self._look_again(lambda: [one for one in self.known_runs() if one.retrying_run_id == run.id])
 
     def _active_run(self, body: Mapping[str, Any], cancelled: Container[int]) -> Started | None:
         """The newest active run of the job that runs what this task wants, whoever started it."""
@@ -208,10 +234,13 @@ class RunStarter:
 
     def _find_lost(self, known: Container[int]) -> Run | None:
         """The run of a trigger whose answer was lost, which may have ended by now; None if there is none."""
+        return self._look_again(lambda: self._new_runs(known))
+
+    def _look_again(self, look: Callable[[], list[Run]]) -> Run | None:
         for pause in LOOK_UP_PAUSES:
             self.sleep(pause)
             try:
-                found = self._new_runs(known)
+                found = look()
             except DbtCloudError as error:
                 self.log.info("Could not look yet. %s", error)
                 continue
@@ -222,9 +251,9 @@ class RunStarter:
         return None
 
     def _keep_one(self, runs: list[Run]) -> Run:
-        """Of what one try has started, newest first, the run that a later try would go on with as well."""
-        kept = best_of(runs)
-        self._cancel(run for run in runs if run is not kept and not run.is_terminal)
+        """Of what one try has started, the run that a later try would go on with as well."""
+        kept = best_of(sorted(runs, key=lambda run: run.id, reverse=True))
+        self._cancel_twins(run for run in runs if run is not kept and not run.is_terminal)
         return kept
 
     def _new_runs(self, known: Container[int]) -> list[Run]:

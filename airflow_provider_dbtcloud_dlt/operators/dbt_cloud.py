@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from uuid import UUID
@@ -23,7 +24,7 @@ from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
 from airflow_provider_dbtcloud_dlt.client.waiting import progress_of
-from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout, airflow_base_url
+from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTerminated, AirflowTaskTimeout, airflow_base_url
 from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
 from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
@@ -32,7 +33,7 @@ from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobsOperator,
 )
 from airflow_provider_dbtcloud_dlt.operators.trigger_body import check_given, merged_body
-from airflow_provider_dbtcloud_dlt.ownership import Claim, ask_why_left, has_successor
+from airflow_provider_dbtcloud_dlt.ownership import Claim, ask_why_left, is_given_up
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
 WEEK = 60 * 60 * 24 * 7
 CLOCK_SKEW = timedelta(minutes=5)
 LOOK_BACK = timedelta(seconds=WEEK)
+GIVEN_UP = "Airflow has given this try of the task up, as it does with a worker that is silent for minutes"
 KILL_TIMEOUT = 2.5
 """Seconds that dbt Cloud has for the cancellation: five after the first signal Airflow kills for good."""
 
@@ -211,6 +213,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self.hook_params = dict(hook_params or {})
         self.run_id: int | None = None
         self._claim: Claim | None = None  # on a run of this task's; none on one that it joined
+        self._is_starting = False
         self._is_killed = False
         self._check_arguments()
 
@@ -253,35 +256,51 @@ class DbtCloudRunJobOperator(WaitsForRun):
             log=self.log,
             before_start=lambda: self._check_that_it_may_start(task_instance.id),
         )
+        with self._left_on_timeout():
+            run = self._start(starter, context)
+            if is_given_up(task_instance.id):  # what follows would take the place of what a later try does
+                self._cancel_unless_left()
+                raise DbtCloudJobRunException(f"{GIVEN_UP} with job run {run.id}.")
+            self._show_run(context, run)
+            if not self.wait_for_termination:
+                self._claim = None  # it is to go on, whatever becomes of the task from here
+                return run.id
+            if run.is_terminal:
+                return self._result(run)
+            if self.deferrable:
+                now = time.time()
+                limit = self.execution_timeout
+                deadline = None if limit is None else now + limit.total_seconds()
+                return self._wait_deferred(run.id, now + self.timeout, deadline)
+            return self._wait_here(run)
+
+    def _start(self, starter: RunStarter, context: Context) -> Run:
+        """Start the run or find it, and claim it; whatever breaks that off, no run is left behind."""
+        task_instance = context["ti"]
+        self._is_starting = True
         try:
             started = starter.start(
-                self._trigger_body(marker),
+                self._trigger_body(starter.marker),
                 look_first=task_instance.try_number > 1,
                 wait=self.wait_for_termination,
                 retry_from_failure=self.retry_from_failure,
                 reuse_existing_run=self.reuse_existing_run,
             )
-        except AirflowTaskTimeout:
-            if self.cancel_on_timeout:
+            self._take(context, started.run.id, started.owned)
+        except (AirflowTaskTimeout, AirflowTaskTerminated) as error:
+            self._is_starting = False
+            if (self.cancel_on_timeout or self._is_killed) and not is_given_up(task_instance.id):
                 dataclasses.replace(starter, client=self._quick_client()).cancel_started()
+            if self._is_killed:  # Airflow would take the other exception for the end of all tries
+                raise DbtCloudJobRunException(str(error)) from None
             raise
-        run = started.run
-        claim = Claim(_names(context), task_instance.id, run.id)
-        self.run_id, self._claim = run.id, claim if started.owned else None
-        if self._is_killed:
-            self.on_kill()  # when the signal came there was no run to cancel
-            raise DbtCloudJobRunException(f"The task was killed while job run {run.id} was being started.")
-        self._show_run(context, run)
-        if not self.wait_for_termination:
-            return run.id
-        if run.is_terminal:
-            return self._result(run)
-        if self.deferrable:
-            now = time.time()
-            limit = self.execution_timeout
-            deadline = None if limit is None else now + limit.total_seconds()
-            return self._wait_deferred(run.id, now + self.timeout, deadline)
-        return self._wait_here(run)
+        finally:
+            self._is_starting = False
+        return started.run
+
+    def _take(self, context: Context, run_id: int, owned: bool) -> None:
+        self.run_id = run_id
+        self._claim = Claim(_names(context), context["ti"].id, run_id) if owned else None
 
     def execute_complete(
         self,
@@ -293,26 +312,41 @@ class DbtCloudRunJobOperator(WaitsForRun):
         run_id: int | None = None,
     ) -> int:
         """Go on after the wait: read the run again, and believe that rather than the event."""
-        ended = RunEvent.read(event)
-        run_id = run_id or ended.run_id  # a task that an earlier release has deferred does not tell it
-        claim = Claim(_names(context), context["ti"].id, run_id)
-        self.run_id, self._claim = run_id, claim if owned else None
-        end_time = end_time or time.time() + self.timeout
-        if self._is_foreign(ended, run_id):
+        with self._left_on_timeout():
+            if run_id is not None:
+                self._take(context, run_id, owned)
+            try:
+                ended = RunEvent.read(event)
+            except DbtCloudJobRunException as error:
+                raise DbtCloudJobRunException(self._give_up(str(error))) from None
+            if run_id is None:  # a task that an earlier release has deferred does not tell it
+                run_id = ended.run_id
+                self._take(context, run_id, owned)
+            end_time = end_time or time.time() + self.timeout
+            if self._is_foreign(ended, run_id):
+                return self._wait_deferred(run_id, end_time, execution_deadline)
+            run = ended.read_run(self.hook.get_conn())
+            if run is not None and run.is_terminal:
+                return self._result(run)
+            if ended.status == "timeout":
+                raise DbtCloudJobRunException(self._give_up(ended.message))
             return self._wait_deferred(run_id, end_time, execution_deadline)
-        run = ended.read_run(self.hook.get_conn())
-        if run is not None and run.is_terminal:
-            return self._result(run)
-        if ended.status == "timeout":
-            raise DbtCloudJobRunException(self._give_up(ended.message))
-        return self._wait_deferred(run_id, end_time, execution_deadline)
 
     def on_kill(self) -> None:
         """Cancel the run that this task started, unless a later try goes on with it.
 
         Bounded, for the worker is about to be killed; until then Airflow lets it go on.
+
+        Raises:
+            AirflowTaskTerminated: a run is being started; that is broken off, and the run cancelled.
         """
         self._is_killed = True
+        if self._is_starting:
+            # A signal's handler interrupts what waits for dbt Cloud's answer: it may come too late.
+            raise AirflowTaskTerminated("The task was killed while a job run was being started.")
+        self._cancel_unless_left()
+
+    def _cancel_unless_left(self) -> None:
         if self._claim is None:
             return
         if left := ask_why_left(self._claim):
@@ -325,17 +359,24 @@ class DbtCloudRunJobOperator(WaitsForRun):
         else:
             self.log.info("Cancelled job run %s, since the task was killed.", self.run_id)
 
+    @contextmanager
+    def _left_on_timeout(self) -> Iterator[None]:
+        """Give the claim up at an execution_timeout, if its run is to go on: Airflow calls on_kill() next."""
+        try:
+            yield
+        except AirflowTaskTimeout:
+            if not self.cancel_on_timeout:
+                self._claim = None
+            raise
+
     def _check_that_it_may_start(self, try_id: UUID) -> None:
         """A task that was killed goes on for some seconds, and a worker that was frozen just goes on."""
         if self._is_killed:
             raise DbtCloudJobRunException(
                 "The task was killed before it had started a job run: it starts none."
             )
-        if has_successor(try_id):
-            raise DbtCloudJobRunException(
-                "Airflow has begun a later try of this task, which is the one to start a job run: this one "
-                "starts none."
-            )
+        if is_given_up(try_id):
+            raise DbtCloudJobRunException(f"{GIVEN_UP}: it starts no job run.")
 
     def _quick_client(self) -> DBTCloudClientV2:
         """A client that asks once and not for long."""
@@ -414,8 +455,6 @@ class DbtCloudRunJobOperator(WaitsForRun):
                 outage_tolerance=self._outage_tolerance(),
             )
         except AirflowTaskTimeout:
-            if not self.cancel_on_timeout:
-                self._claim = None  # Airflow calls on_kill() next
             ended = self._look_once_more(run.id)
         except RunTimeoutError as error:
             raise DbtCloudJobRunException(self._give_up(str(error))) from None
@@ -436,7 +475,9 @@ class DbtCloudRunJobOperator(WaitsForRun):
                 return run
             progress = f"{progress_of(run, time.time())}."
         message = f"Job run {run_id} has not ended within the execution_timeout; {progress}"
-        raise AirflowTaskTimeout(message if self._claim else f"{message} It was left running.") from None
+        if self._claim is None or not self.cancel_on_timeout:
+            message += " It was left running."
+        raise AirflowTaskTimeout(message) from None
 
     def _give_up(self, message: str) -> str:
         """Cancel the run if that is wanted and it is still this try's; return what is to be said."""

@@ -188,6 +188,25 @@ def test_refused_retry_leaves_nothing_behind(start: Start, emu: Emulator) -> Non
     assert emu.engine.run(left).status_message == "Cancelled by user."
 
 
+def test_lost_answer_to_a_retry_is_looked_for(start: Start, emu: Emulator, failed: int) -> None:
+    """dbt Cloud has made the run all the same."""
+    emu.script_job(emu.job_id, seconds=600)
+    emu.drop_next(path="/retry/", after_effect=True)
+    assert start(retry_from_failure=True).run.retrying_run_id == failed
+    assert len(emu.runs()) == 2
+
+
+def test_twin_that_cannot_be_cancelled_endangers_nothing(
+    start: Start, emu: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run that is waited for is found all the same; the log says what may go on."""
+    emu.script_job(emu.job_id, seconds=60)
+    kept, twin = (emu.trigger(cause=MARKER.cause("x")) for _ in range(2))
+    emu.fail_next(100, path="/cancel/")
+    assert start().run.id == kept
+    assert f"Job run {twin} could not be cancelled and may go on." in caplog.text
+
+
 def test_log_says_what_retries_what(
     start: Start, emu: Emulator, failed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,6 +251,15 @@ def test_nothing_is_retried_when_it_is_too_late(start: Start, emu: Emulator, fai
     with pytest.raises(TooLateError):
         start(retry_from_failure=True, before_start=too_late)
     assert _run_ids(emu) == [failed]
+
+
+def test_nothing_is_cancelled_when_it_is_too_late(start: Start, emu: Emulator) -> None:
+    """What looks left behind by an older epoch may be a newer one's."""
+    emu.script_job(emu.job_id, seconds=60)
+    emu.trigger(cause=OLDER.cause("x"))
+    with pytest.raises(TooLateError):
+        start(before_start=too_late)
+    assert emu.runs()[0]["status_humanized"] == "Running"
 
 
 def test_lost_trigger_is_not_sent_again_when_it_is_too_late(start: Start, emu: Emulator) -> None:

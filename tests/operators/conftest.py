@@ -1,5 +1,6 @@
 """The operator under test, quick in everything that it waits for."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -37,12 +38,23 @@ def airflow_says(mocker: MockerFixture) -> Callable[..., Any]:
     """Let Airflow tell the task's state, whether a later try has begun, and what the task has shown."""
     supervisor = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
 
-    def say(state: str | None, key: str = "transform", *, later_try: bool = False, **xcoms: Any) -> Any:
+    def say(
+        state: str | None,
+        key: str = "transform",
+        *,
+        later_try: bool = False,
+        later_try_after: int | None = None,
+        **xcoms: Any,
+    ) -> Any:
+        """`later_try_after`: how often the try is still the present one when that is asked."""
+        asked = itertools.count(1)
+        last = 0 if later_try else later_try_after
+
         def answer(message: Any) -> Any:
             if isinstance(message, GetTaskStates):
                 return TaskStatesResult(task_states={"manual__1": {key: state}})
             if isinstance(message, ValidateInletsAndOutlets):
-                if later_try:
+                if last is not None and next(asked) > last:
                     gone = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404})
                     raise AirflowRuntimeError(gone)
                 return InactiveAssetsResult(inactive_assets=[])

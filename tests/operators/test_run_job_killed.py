@@ -101,12 +101,16 @@ def first_try(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -
     return operator
 
 
-@pytest.mark.parametrize("state", ["running", "restarting"])
+@pytest.mark.parametrize(("state", "later_try"), [("running", False), ("restarting", True)])
 def test_kill_of_the_try_that_works_cancels_its_run(
-    emu: Emulator, first_try: DbtCloudRunJobOperator, airflow_says: AirflowSays, state: str
+    emu: Emulator,
+    first_try: DbtCloudRunJobOperator,
+    airflow_says: AirflowSays,
+    state: str,
+    later_try: bool,
 ) -> None:
-    """A worker that shuts down, an execution_timeout, a clear."""
-    airflow_says(state, job_run_id=first_try.run_id)
+    """A worker that shuts down, an execution_timeout; a clear, at which Airflow gives the try another id."""
+    airflow_says(state, later_try=later_try, job_run_id=first_try.run_id)
     first_try.on_kill()
     assert becomes(emu) == ["Cancelled"]
 
@@ -140,7 +144,7 @@ def test_worker_that_was_frozen_leaves_the_run_to_its_successor(
     airflow_says("running", later_try=True, job_run_id=first_try.run_id)
     first_try.on_kill()
     assert becomes(emu) == ["Running"]
-    words = f"Job run {first_try.run_id} goes on: a later try of its task goes on with it."
+    words = f"Job run {first_try.run_id} goes on: it is left to a later try of its task, which is running."
     assert words in capsys.readouterr().out
 
 
@@ -233,11 +237,9 @@ def test_frozen_worker_leaves_the_run_when_its_own_time_is_up(
     airflow_says: AirflowSays,
 ) -> None:
     """The successor has a time-out of its own."""
-    airflow_says("running", later_try=True, job_run_id=first_try.run_id)
+    airflow_says("running", later_try_after=1, job_run_id=first_try.run_id)
     frozen = make(deferrable=False, timeout=0.2)
-    with pytest.raises(
-        DbtCloudJobRunException, match=r"It was left running: a later try of its task goes on with it\."
-    ):
+    with pytest.raises(DbtCloudJobRunException, match=r"It was left running: it is left to a later try"):
         frozen.execute(context(try_number=2, max_tries=2))
     assert becomes(emu) == ["Running"]
 
@@ -255,7 +257,7 @@ def test_frozen_worker_of_a_resumed_task_leaves_the_run(
     deferred = triggerer.deferral(make(), its_context)
     airflow_says("running", later_try=True)
     event = {"status": "timeout", "run_id": deferred.trigger.run_id, "message": "The time is up."}
-    with pytest.raises(DbtCloudJobRunException, match="left running: a later try of its task goes on"):
+    with pytest.raises(DbtCloudJobRunException, match="left running: it is left to a later try"):
         triggerer.resume(make(), deferred, its_context, event)
     assert becomes(emu) == ["Running"]
 
@@ -265,9 +267,45 @@ def test_frozen_worker_starts_nothing(
 ) -> None:
     """One that was frozen before it could start a run leaves that to its successor."""
     airflow_says("running", later_try=True)
-    with pytest.raises(DbtCloudJobRunException, match="a later try of this task, which is the one to start"):
+    with pytest.raises(
+        DbtCloudJobRunException, match=r"given this try of the task up.*: it starts no job run"
+    ):
         make().execute(context())
     assert emu.runs() == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_worker_whose_token_is_refused_starts_nothing(
+    emu: Emulator, make: Make, context: MakeContext, airflow_says: AirflowSays, status: int
+) -> None:
+    """It was away for longer than a token is valid: Airflow has given it up."""
+    airflow_says(None).side_effect = airflow_error(status)
+    with pytest.raises(DbtCloudJobRunException, match="starts no job run"):
+        make().execute(context())
+    assert emu.runs() == []
+
+
+@pytest.mark.parametrize(("theirs", "end"), [(False, "Running"), (True, "Cancelled")])
+def test_worker_that_was_frozen_in_its_trigger_takes_nobodys_place(
+    emu: Emulator, make: Make, context: MakeContext, airflow_says: AirflowSays, theirs: bool, end: str
+) -> None:
+    """Its run is left to a later try, unless that has another, whose XComs it must not replace."""
+    emu.script_job(emu.job_id, seconds=600)
+    shown = {"job_run_id": 999} if theirs else {}
+    airflow_says("deferred", later_try_after=1, **shown)
+    its_context = context()
+    with pytest.raises(DbtCloudJobRunException, match=r"given this try of the task up.* with job run \d+"):
+        make().execute(its_context)
+    assert (becomes(emu), its_context["ti"].xcoms) == ([end], {})
+
+
+def test_task_that_does_not_wait_leaves_its_run(emu: Emulator, make: Make, context: MakeContext) -> None:
+    """Whatever becomes of it once it has its result."""
+    emu.script_job(emu.job_id, seconds=600)
+    operator = make(wait_for_termination=False)
+    operator.execute(context())
+    operator.on_kill()
+    assert becomes(emu) == ["Running"]
 
 
 def test_run_is_started_although_airflow_does_not_answer(
@@ -325,7 +363,7 @@ def kill_in_between(emu: Emulator, make: Make, context: MakeContext) -> Callable
         with responses.RequestsMock() as wire:
             wire.add_passthru(emu.url)
             wire.add_callback("POST", re.compile(f"{emu.url}/api/.*/run/$"), answer)
-            with pytest.raises(DbtCloudJobRunException, match=r"killed while job run \d+ was being started"):
+            with pytest.raises(DbtCloudJobRunException, match="killed while a job run was being started"):
                 operator.execute(context())
 
     return execute
@@ -339,10 +377,10 @@ def test_kill_while_the_trigger_is_on_its_way_cancels_the_run(
     assert becomes(emu) == ["Cancelled"]
 
 
-def test_run_that_is_not_shown_yet_is_this_trys(
+def test_frozen_worker_that_is_killed_in_its_trigger_leaves_the_run(
     emu: Emulator, kill_in_between: Callable[[], None], airflow_says: AirflowSays
 ) -> None:
-    """No XCom tells of it, and that is no sign of a later try."""
-    airflow_says("running", job_run_id=None)
+    """A later try is about to find it, or has found it."""
+    airflow_says("running", later_try_after=1)
     kill_in_between()
-    assert becomes(emu) == ["Cancelled"]
+    assert becomes(emu) == ["Running"]

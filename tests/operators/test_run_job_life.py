@@ -372,11 +372,12 @@ def test_run_that_is_gone(emu: Emulator, make: Make, context: MakeContext, trigg
 
 
 def test_event_that_is_missing(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:
-    """A resumption without an event fails, and is never a success."""
+    """A resumption without an event fails, and leaves no run behind."""
     emu.script_job(emu.job_id, seconds=60)
     deferred = triggerer.deferral(make(), context())
-    with pytest.raises(DbtCloudJobRunException, match="not one of its own"):
+    with pytest.raises(DbtCloudJobRunException, match=r"not one of its own: None\. It was cancelled\."):
         triggerer.resume(make(), deferred, context(), None)
+    assert emu.runs()[0]["status_humanized"] == "Cancelled"
 
 
 # --- later tries -------------------------------------------------------------------------------------
