@@ -60,6 +60,7 @@ class Trials:
         job_id: the dbt job.
         arguments: of the operator.
         retries: of the task.
+        max_active_tasks: how many of them may have a process at once.
     """
 
     row: str
@@ -177,6 +178,12 @@ class Batch:
                     state, tries = one["state"], one["try_number"]
                     found.append(Trial(trials, number, one["id"], state, tries, started, its_runs))
         return found
+
+    def has_run(self, trial: Trial) -> bool:
+        """Whether a dbt run has been started for a trial by now."""
+        schema = f"{self.number}_{trial.number}"
+        runs = self.stack.runs(trial.trials)
+        return any(run.trigger is not None and run.trigger.schema_override == schema for run in runs)
 
     def knows_its_run(self, trial: Trial) -> bool:
         """Whether the present try has told Airflow which run it waits for."""

@@ -39,7 +39,7 @@ class Tally:
         tasks: how many trials.
         runs: dbt runs that were started.
         duplicates: those beyond what the trials should start.
-        failed: tasks that failed although one of their runs succeeded.
+        failed: tasks whose last state is not that of their run.
         left: runs that went on while no task waited for them.
     """
 
@@ -136,17 +136,21 @@ def _finish(batch: Play, row: Row) -> dict[Provider, Tally]:
     found: dict[Provider, Tally] = {}
     for trial in trials:
         provider = trial.trials.provider
+        if batch.struck is not None and trial.name not in batch.struck:
+            continue  # the blow has missed it: its being clean would show nothing
         found[provider] = found.get(provider, Tally()) + _tally(trial, row, left)
     return found
 
 
 def _tally(trial: Trial, row: Row, left: set[int]) -> Tally:
-    succeeded = any(run.status is RunStatus.SUCCESS for run in trial.runs)
+    ended_well = any(run.status is RunStatus.SUCCESS for run in trial.runs)
+    # No run fails by itself: one that was cancelled would have ended well too.
+    wrong = trial.state == "failed" and bool(trial.runs) if row.ends else ended_well
     return Tally(
         tasks=1,
         runs=len(trial.runs),
         duplicates=max(0, len(trial.runs) - row.runs),
-        failed=int(trial.state == "failed" and succeeded),
+        failed=int(wrong or (trial.state == "success" and not ended_well)),
         left=sum(run.id in left for run in trial.runs),
     )
 
