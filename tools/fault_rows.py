@@ -292,6 +292,7 @@ def mark_failed(play: Play) -> None:
 
 def clear(play: Play) -> None:
     before = {trial.name: trial.try_number for trial in play.until_all_wait()}
+    time.sleep(TAKEN_OVER_SECONDS)
     play.hits += play.batch.clear()
     play.until(lambda trial: is_settled(trial) and trial.try_number > before[trial.name], "has begun again")
 

@@ -163,6 +163,7 @@ def test_no_token_is_in_a_log(january, broken):
     assert token not in january.log("load") + january.log("transform") + broken.log("transform")
 
 
+@pytest.mark.slow
 def test_a_backfill_adds_its_month(january):
     """Airflow's backfill of February adds February's flights to January's, and changes nothing else."""
     stack, api = january.stack, january.stack.airflow.api
