@@ -233,6 +233,7 @@ class DBTCloudClientV2:
         outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
         cancel_on_timeout: bool = False,
         on_answer: Callable[[Run], object] | None = None,
+        on_refusal: Callable[[], DBTCloudClientV2] | None = None,
     ) -> Run:
         """Wait until a run has ended; how it ended is for the caller to judge.
 
@@ -246,6 +247,8 @@ class DBTCloudClientV2:
             outage_tolerance: seconds for which the API may fail to answer before the wait gives up.
             cancel_on_timeout: cancel the run when the time is up.
             on_answer: called with the run at every look; a true result ends the wait.
+            on_refusal: called when the token is refused, as one is that was rotated; returns the client to go
+                on with.
 
         Returns:
             The run, ended: as success, error or cancelled.
@@ -267,13 +270,16 @@ class DBTCloudClientV2:
         outage = Outage(log, f"dbt Cloud ({self.host})")
         run: Run | None = None
         status: RunStatus | None = None
+        client = self
         while True:
             pause = poll_interval
             try:
-                run = self.get_run(run_id)
+                run = client.get_run(run_id)
             except DbtCloudError as error:
                 if run is None and _is_lasting(error):
                     raise
+                if isinstance(error, InvalidCredentialsException) and on_refusal is not None:
+                    client = on_refusal()
                 pause = pause_after(error, poll_interval)
                 outage.failed(error, self._clock())
                 ending = wait.failed(error, self._clock())
@@ -288,7 +294,7 @@ class DBTCloudClientV2:
                 if on_answer is not None and on_answer(run):
                     return run
             if ending is not None and ending.status == "timeout":
-                cancelled = f" {self._cancel_late(run_id)}" if cancel_on_timeout else ""
+                cancelled = f" {client._cancel_late(run_id)}" if cancel_on_timeout else ""
                 raise RunTimeoutError(f"{ending.message}{cancelled}", run=run)
             if ending is not None and run is not None:
                 return run

@@ -6,7 +6,6 @@ the operators all decide here. Times are seconds since the epoch.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
@@ -17,6 +16,7 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
     RateLimitError,
     ServerError,
 )
+from airflow_provider_dbtcloud_dlt.client.logger import Logger
 from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
 
 DEFAULT_OUTAGE_TOLERANCE = 30 * 60.0
@@ -146,7 +146,7 @@ class Outage:
         whom: who does not answer, for the message.
     """
 
-    def __init__(self, logger: logging.Logger, whom: str) -> None:
+    def __init__(self, logger: Logger, whom: str) -> None:
         self._log = logger
         self._whom = whom
         self._since: float | None = None

@@ -186,6 +186,17 @@ class DbtCloudHook(BaseHook):
         self._settings = None
         self._clients.clear()
 
+    def reconnect(self, account_id: int | str | None = None) -> DBTCloudClientV2:
+        """Return a client with what the connection says now, or the present one if it can't be looked up."""
+        client, settings, clients = self.get_conn(account_id), self._settings, dict(self._clients)
+        self.forget()
+        try:
+            return self.get_conn(account_id)
+        except Exception as error:  # noqa: BLE001 - the wait goes on, and asks again after the next refusal
+            self.log.warning("Connection %r could not be looked up again. %s", self.dbt_cloud_conn_id, error)
+            self._settings, self._clients = settings, clients
+            return client
+
     def get_dlt_credentials(self) -> DBTCloudConfiguration:
         """Return the connection as dlt's configuration, for `helpers.run_dbt_cloud_job` and its like.
 
@@ -382,6 +393,7 @@ class DbtCloudHook(BaseHook):
                 timeout=timeout,
                 outage_tolerance=self.settings.outage_tolerance,
                 on_answer=lambda seen: seen.status in wanted,
+                on_refusal=lambda: self.reconnect(account_id),
             )
         except RunTimeoutError as error:
             raise DbtCloudJobRunException(str(error)) from None

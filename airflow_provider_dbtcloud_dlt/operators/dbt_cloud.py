@@ -453,6 +453,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
                 poll_interval=self.check_interval,
                 timeout=self.timeout,
                 outage_tolerance=self._outage_tolerance(),
+                on_refusal=self.hook.reconnect,
             )
         except AirflowTaskTimeout:
             ended = self._look_once_more(run.id)

@@ -21,7 +21,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunStatus,
 )
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
-from airflow_provider_dbtcloud_dlt.client.waiting import Wait
+from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait
 from airflow_provider_dbtcloud_dlt.compat import AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
@@ -83,8 +83,13 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         )
         self.hook_params = dict(hook_params or {})
         self._run_id_given = run_id is not None
+        self._has_answered = False
         check_id_argument("run_id", run_id)
         self._check_access()
+
+    @cached_property
+    def _outage(self) -> Outage:
+        return Outage(self.log, f"dbt Cloud ({self.hook.settings.origin})")
 
     @cached_property
     def _wait(self) -> Wait:
@@ -105,18 +110,23 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         run_id = self._wait.run_id
         try:
             run = self.hook.get_conn().get_run(run_id)
-        except (InvalidCredentialsException, PermissionDeniedError) as error:
-            self._fail(str(error))
         except DbtCloudError as error:
-            if self.reschedule and isinstance(error, NotFoundError):
-                # Each look is a process of its own: for all it knows, the run was missing from the first on.
-                first = context["ti"].get_first_reschedule_date(context)
-                self._wait.failed(error, first.timestamp() if first else time.time())
+            # With mode="reschedule" each look is a process of its own, which knows nothing of those before.
+            before = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+            is_refusal = isinstance(error, InvalidCredentialsException | PermissionDeniedError)
+            if is_refusal and before is None and not self._has_answered:
+                self._fail(str(error))
+            if isinstance(error, InvalidCredentialsException):
+                self.hook.reconnect()  # the token may have been rotated
+            if before is not None and isinstance(error, NotFoundError):
+                self._wait.failed(error, before.timestamp())  # for all that is known, missing since then
             ending = self._wait.failed(error, time.time())
             if ending is not None:
                 self._fail(ending.message)
-            self.log.warning("Job run %s could not be read: waiting on. %s", run_id, error)
+            self._outage.failed(error, time.time())
             return PokeReturnValue(is_done=False)
+        self._has_answered = True
+        self._outage.answered(time.time())
         self._wait.answered(run, time.time())
         self._show_run(context, run)
         return PokeReturnValue(run.is_terminal, self._result(run) if run.is_terminal else None)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -208,6 +209,22 @@ def test_execution_timeout_of_a_waiting_worker(
         operator.execute(context())
     operator.on_kill()
     assert bool(cancels(emu)) is cancel
+
+
+def test_token_that_is_rotated_is_read_again_by_a_waiting_worker(
+    emu: Emulator, make: Make, context: MakeContext, connect: Callable[..., None]
+) -> None:
+    """The connection has the new one a little later."""
+    emu.script_job(emu.job_id, seconds=0.6)
+    renewed = {"host": emu.host, "login": str(emu.account_id), "password": "the-next"}
+    timers = [
+        threading.Timer(0.15, emu.rotate_token, ["the-next"]),
+        threading.Timer(0.3, connect, kwargs=renewed),
+    ]
+    for timer in timers:
+        timer.start()
+    make(deferrable=False).execute(context())
+    assert emu.token == "the-next"
 
 
 def test_execution_timeout_says_how_long_the_run_ran(emu: Emulator, make: Make, context: MakeContext) -> None:

@@ -51,6 +51,10 @@ def live(context: MakeContext, triggerer: Any) -> Callable[..., Any]:
     return go
 
 
+def _connection(emu: Emulator, token: str) -> dict[str, Any]:
+    return {"host": emu.host, "login": str(emu.account_id), "password": token}
+
+
 def rescheduled(make: Callable[[], DbtCloudJobRunSensor], context: Any) -> Any:
     """Execute again and again, each time anew, as Airflow does with a sensor that reschedules itself."""
     context["ti"].get_first_reschedule_date = first_time()
@@ -177,6 +181,32 @@ def test_passing_outage_is_outlived(emu: Emulator, live: Callable[..., Any], way
     run_id = emu.trigger()
     emu.fail_next(2)
     assert live(way, run_id, hook_params={"retry_budget": 0}) == run_id
+
+
+@WAYS
+def test_token_that_is_rotated_is_read_again(
+    emu: Emulator, live: Callable[..., Any], connect: Callable[..., None], way: str
+) -> None:
+    """The connection has the new one a little later."""
+    emu.script_job(emu.job_id, seconds=0.6)
+    run_id = emu.trigger()
+    rotate = threading.Timer(0.15, emu.rotate_token, ["the-next"])
+    renew = threading.Timer(0.3, connect, kwargs=_connection(emu, "the-next"))
+    for timer in (rotate, renew):
+        timer.start()
+    assert live(way, run_id, hook_params={"retry_budget": 0}) == run_id
+    assert emu.token == "the-next"
+
+
+def test_outage_is_logged_once_while_poking(
+    emu: Emulator, live: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When it begins and when it ends, not at every look."""
+    run_id = emu.trigger()
+    emu.fail_next(4)
+    live("poke", run_id, hook_params={"retry_budget": 0})
+    log = capsys.readouterr().out
+    assert (log.count("gives no usable answer"), log.count("answers again")) == (1, 1)
 
 
 def test_outages_are_not_added_up(emu: Emulator, live: Callable[..., Any]) -> None:
