@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from uuid import UUID
 
-from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id, seconds
+from airflow_provider_dbtcloud_dlt.arguments import seconds
 from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     DbtCloudError,
-    InvalidRequestError,
     Run,
     RunStatus,
     RunTimeoutError,
@@ -28,6 +27,7 @@ from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTerminated, AirflowT
 from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
 from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
+from airflow_provider_dbtcloud_dlt.operators.job_choice import JobChoice
 from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,
     DbtCloudListJobsOperator,
@@ -220,23 +220,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
     def _check_arguments(self) -> None:
         """Refuse, while the DAG file is parsed, what can't be meant."""
         self._check_access()
-        names = {
-            name: getattr(self, name)
-            for name in ("job_name", "project_name", "environment_name")
-            if getattr(self, name) is not None
-        }
-        for name, value in names.items():
-            if isinstance(value, str) and not value.strip():
-                raise InvalidRequestError(f"Task {self.task_id!r}: {name} is empty.")
-        if self.job_id is not None and names:
-            raise InvalidRequestError(
-                f"Task {self.task_id!r} gives job_id and {' and '.join(names)}: give one or the other."
-            )
-        if names and "job_name" not in names:
-            raise InvalidRequestError(
-                f"Task {self.task_id!r} gives {' and '.join(names)} without job_name: which job of it?"
-            )
-        check_id_argument("job_id", self.job_id)
+        self._job_choice().check()
         check_given(self.task_id, self._given(), self.additional_run_config)
 
     def _given(self) -> dict[str, Any]:
@@ -250,7 +234,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         marker = self._marker(context)
         starter = RunStarter(
             self.hook.get_conn(),
-            self._find_job(),
+            self._job_choice().find(self.hook),
             marker,
             since=self._no_run_before(context),
             log=self.log,
@@ -403,22 +387,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
             return dag_run.start_date and dag_run.start_date - CLOCK_SKEW
         return max(dag_run.run_after, dag_run.start_date - LOOK_BACK) - CLOCK_SKEW
 
-    def _find_job(self) -> int:
-        if self.job_id is not None:
-            return rendered_id("job_id", self.job_id)
-        if self.job_name is not None:
-            return self.hook.get_job_by_name(
-                job_name=self.job_name,
-                project_name=self.project_name,
-                environment_name=self.environment_name,
-            ).id
-        default = self.hook.settings.defaults.get("job_id")
-        if default is None:
-            raise InvalidRequestError(
-                f"Task {self.task_id!r} names no job: give job_id, or job_name (with project_name and "
-                f"environment_name), or put a job_id into the extra of {self.hook.settings.origin}."
-            )
-        return rendered_id("job_id", default)
+    def _job_choice(self) -> JobChoice:
+        return JobChoice(self.task_id, self.job_id, self.job_name, self.project_name, self.environment_name)
 
     def _trigger_body(self, marker: Marker) -> dict[str, Any]:
         """The trigger's fields: the task's arguments before the connection's defaults."""
