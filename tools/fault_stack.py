@@ -231,6 +231,9 @@ class FaultStack(Startable):
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": HEARTBEAT_TIMEOUT,
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": 3,
+            # A task whose worker is killed before it has reported anything is queued again after this time.
+            "SCHEDULER__TASK_QUEUED_TIMEOUT": 60,
+            "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": 5,
             "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
             "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 10,
             "API__MAXIMUM_PAGE_LIMIT": 500,
