@@ -34,7 +34,7 @@ airflow: $(VENV)/.installed ## the same, but Airflow stays up for looking around
 test: $(VENV)/.installed ## run the tests, without the slow ones (all of them: PYTEST_ARGS='-m ""')
 	$(if $(PACKAGE),EXPECT_INSTALLED_WHEEL=1) $(BIN)/pytest $(PYTEST_ARGS)
 
-faults: $(VENV)/.installed-official ## kill workers, triggerers and dbt Cloud under this provider and the official one: a table, in more than an hour
+faults: $(VENV)/.installed-official ## kill workers, triggerers and dbt Cloud under this provider and the official one: a table, in an hour and a half
 	@$(BIN)/python tools/faults.py $(FAULTS_ARGS)
 
 lint: $(VENV)/.installed-lint ## check style, types and the import contracts

@@ -3,7 +3,7 @@
 A real Airflow runs the tasks of both providers at the same time, against the emulator; the same blows hit
 both. A trial is a task. Afterwards the dbt runs are counted that were started for it.
 
-    make faults                                         # everything, takes more than an hour
+    make faults                                         # everything, in an hour and a half
     .venv/bin/python tools/faults.py --rows token,cleared
 """
 

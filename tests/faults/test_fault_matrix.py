@@ -31,7 +31,8 @@ def test_each_task_has_one_run_and_its_result(stack: FaultStack, row: Row) -> No
     """No run is doubled or left running, and no task fails whose run succeeds."""
     result = play(stack, row, trials_of(SHORT, [OURS], TRIALS)[row.name], short=True)
     tally = result.tallies[OURS]
-    assert result.hits > 0
+    by_chance = any("probability" in fault for fault in row.faults)  # of few requests none may be hit
+    assert result.hits > 0 or by_chance
     assert tally.tasks > 0  # where each trial is struck by itself, one may be missed
     assert tally.runs == tally.tasks * row.runs
     assert tally.is_clean, tally
