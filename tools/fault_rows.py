@@ -372,7 +372,11 @@ ROWS = (
         has_short_form=False,
     ),
     Row(
-        "errors-20", "20 % of all requests answered with 502", wait_only, 100, faults=({"probability": 0.2},)
+        "errors-20",
+        "20 % of all requests answered with 502",
+        wait_only,
+        100,
+        faults=({"probability": 0.2, **ANY_REQUEST},),
     ),
     Row(
         "rate-limit",

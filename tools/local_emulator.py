@@ -117,7 +117,7 @@ class LocalEmulator(Startable):
             self.token, self.account_id, f"{self.url}/api", proxies=NO_PROXY, verify=self._verify
         )
 
-    def admin(self, method: str, path: str, **body: Any) -> Any:
+    def admin(self, method: str, path: str, /, **body: Any) -> Any:
         """Make a request below ``/emulator/``: faults, clock, token."""
         answer = requests.request(
             method,
