@@ -83,7 +83,7 @@ class Play:
                 raise TimeoutError(f"After {PATIENCE:.0f} s these were neither struck nor missed: {left}")
             processes = self.stack.processes()
             for trial in self.trials():
-                process = processes.get(trial.task_instance_id)
+                process = processes.get(trial.pid)
                 if trial.name not in left:
                     continue
                 if missed(trial):

@@ -100,7 +100,7 @@ class Trial:
 
     trials: Trials
     number: int
-    task_instance_id: str
+    pid: int | None
     state: str | None
     try_number: int
     started: datetime | None
@@ -176,7 +176,7 @@ class Batch:
                     its_runs = tuple(runs.get(f"{self.number}_{number}", ()))
                     started = one["start_date"] and datetime.fromisoformat(one["start_date"])
                     state, tries = one["state"], one["try_number"]
-                    found.append(Trial(trials, number, one["id"], state, tries, started, its_runs))
+                    found.append(Trial(trials, number, one["pid"], state, tries, started, its_runs))
         return found
 
     def has_run(self, trial: Trial) -> bool:
@@ -318,9 +318,9 @@ class FaultStack(Startable):
         self.airflow.services["scheduler"].kill()
         self.airflow.start_service("scheduler")
 
-    def processes(self) -> dict[str, TaskProcess]:
-        """The processes of the tasks that run now, by the id of their task instance."""
-        return {name: TaskProcess(*pair) for name, pair in self.airflow.task_processes().items()}
+    def processes(self) -> dict[int, TaskProcess]:
+        """The processes of the tasks that run now, by process id."""
+        return {pid: TaskProcess(*pair) for pid, pair in self.airflow.task_processes().items()}
 
 
 def _emulator_config(trials: Sequence[Trials]) -> dict[str, Any]:

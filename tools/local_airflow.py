@@ -118,16 +118,14 @@ class LocalAirflow(Startable):
         services, self.services = self.services, {}
         stop(services.values())
 
-    def task_processes(self) -> dict[str, tuple[psutil.Process, psutil.Process]]:
-        """Task instance id → the processes of its worker and of the task, of all that run now."""
+    def task_processes(self) -> dict[int, tuple[psutil.Process, psutil.Process]]:
+        """Process id, as Airflow knows it → the processes of worker and task, of all tasks that run now."""
+        # Their titles name the task instance, but not everywhere: a small environment has no room for that.
         found = {}
         with contextlib.suppress(psutil.NoSuchProcess):
             for worker in psutil.Process(self.services["scheduler"].pid).children():
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    # A worker's title ends with the id of what it runs.
-                    title = " ".join(worker.cmdline()).rsplit(" ", 1)[-1]
-                    for task in worker.children():
-                        found[title] = (worker, task)
+                    found.update({task.pid: (worker, task) for task in worker.children()})
         return found
 
     def _migrate(self, timeout: float) -> None:
