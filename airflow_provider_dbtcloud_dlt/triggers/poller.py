@@ -13,11 +13,10 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
@@ -69,24 +68,33 @@ class Subscription:
     """One waiter: what it waits for, how often it wants to look, and where its ending goes.
 
     Attributes:
+        poller: asks for the run.
         wait: decides when the wait is over.
         interval: seconds between two looks; ``None`` leaves it to us.
         due: when it wants to look next, by the event loop's clock.
         ended: gets the ending.
     """
 
+    poller: Poller
     wait: Wait
     interval: float | None
-    due: float
+    due: float = 0.0
     ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def saw(self, seen: Seen, now: float, loop_now: float, pause: float) -> None:
+    async def __aenter__(self) -> Self:
+        self.poller.join(self)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.poller.leave(self)
+
+    def saw(self, seen: Seen, now: float, since: float, pause: float) -> None:
         """Take in what a look showed.
 
         Args:
             seen: the run, or why it could not be seen.
             now: seconds since the epoch.
-            loop_now: likewise, by the event loop's clock.
+            since: from when the pause until the next look counts, by the event loop's clock.
             pause: seconds until the next look, where no interval was given.
         """
         pause = self.interval or pause
@@ -97,7 +105,7 @@ class Subscription:
         if ending is not None:
             self.ended.set_result(ending)
         else:
-            self.due = loop_now + self.wait.next_look(pause, now)
+            self.due = since + self.wait.next_look(pause, now)
 
 
 _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]]
@@ -117,7 +125,7 @@ class Poller:
         self._hook = hook
         self._key = key
         self._clock = clock
-        self._waiters: dict[int, list[Subscription]] = {}
+        self._waiters: dict[int, tuple[Subscription, ...]] = {}
         self._schedule = Schedule()
         self._ladder = Ladder(f"connection {key.conn_id!r}")
         self._habits = Habits()
@@ -144,35 +152,41 @@ class Poller:
 
     # --- who waits -----------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def subscribed(self, wait: Wait, interval: float | None) -> AsyncIterator[Subscription]:
-        """Wait for a run's ending: ``await subscription.ended`` inside the block.
+    def subscribed(self, wait: Wait, interval: float | None) -> Subscription:
+        """Wait for a run's ending: ``await subscription.ended`` inside of an ``async with``.
 
         Args:
             wait: for which run, and how long.
             interval: seconds between two looks; ``None``: as the job's habit suggests.
         """
-        loop_now = asyncio.get_running_loop().time()
-        pause = wait.next_look(min(interval or FIRST_LOOK_SECONDS, FIRST_LOOK_SECONDS), self._clock())
-        pause = max(pause, GATHERING_SECONDS)
-        subscription = Subscription(wait, interval, loop_now + pause)
-        waiters = self._waiters.setdefault(wait.run_id, [])
-        waiters.append(subscription)
-        self._reschedule(wait.run_id, loop_now + FIRST_LOOK_LEEWAY * pause if len(waiters) == 1 else loop_now)
+        return Subscription(self, wait, interval)
+
+    def join(self, subscription: Subscription) -> None:
+        """Somebody waits from now on."""
+        wait, loop_now = subscription.wait, asyncio.get_running_loop().time()
+        pause = min(subscription.interval or FIRST_LOOK_SECONDS, FIRST_LOOK_SECONDS)
+        pause = max(wait.next_look(pause, self._clock()), GATHERING_SECONDS)
+        subscription.due = loop_now + pause
+        others = self._waiters.get(wait.run_id, ())
+        self._waiters[wait.run_id] = (*others, subscription)
+        self._reschedule(wait.run_id, None if others else loop_now + FIRST_LOOK_LEEWAY * pause)
         self._start()
         self._changed.set()
-        try:
-            yield subscription
-        finally:
-            waiters.remove(subscription)
-            if not waiters:
-                del self._waiters[wait.run_id]
-                self._schedule.remove(wait.run_id)
-                self._ladder.forget([wait.run_id])
-            if not self._waiters:
-                self._stop()
 
-    def _reschedule(self, run_id: int, not_before: float) -> None:
+    def leave(self, subscription: Subscription) -> None:
+        """Somebody waits no longer; with the last one everything ends."""
+        run_id = subscription.wait.run_id
+        others = tuple(item for item in self._waiters[run_id] if item is not subscription)
+        if others:
+            self._waiters[run_id] = others
+            return
+        del self._waiters[run_id]
+        self._schedule.remove(run_id)
+        self._ladder.forget([run_id])
+        if not self._waiters:
+            self._stop()
+
+    def _reschedule(self, run_id: int, not_before: float | None = None) -> None:
         """Put a run where those who wait for it want it; while it is being asked for, the answer will."""
         dues = [item.due for item in self._waiters.get(run_id, ()) if not item.ended.done()]
         if run_id in self._asked or not dues:
@@ -259,16 +273,17 @@ class Poller:
 
     async def _look(self, client: DBTCloudClientV2, question: Question) -> None:
         """Ask for runs and hand each waiter what was seen of its run."""
+        asked_at = asyncio.get_running_loop().time()
         try:
             answer = await self._answer(question.ask, client)
         finally:
             self._asked.difference_update(question.run_ids)
         self._judge(client, question, answer)
         seen = self._ladder.read(question, answer)
-        self._deliver(seen)
+        self._deliver(seen, asked_at)
         for run_id in question.run_ids:
             if run_id not in seen:  # still due, and the ladder knows how to ask for it now
-                self._reschedule(run_id, float("-inf"))
+                self._reschedule(run_id)
 
     async def _learn(self, client: DBTCloudClientV2, job_id: int) -> None:
         """Ask for a job's earlier runs."""
@@ -287,14 +302,15 @@ class Poller:
             self._budget.answered()
         return answer
 
-    def _deliver(self, seen: Mapping[int, Seen]) -> None:
-        now, loop_now = self._clock(), asyncio.get_running_loop().time()
+    def _deliver(self, seen: Mapping[int, Seen], asked_at: float) -> None:
+        now, answered_at = self._clock(), asyncio.get_running_loop().time()
         for run_id, one in seen.items():
             waiting = [item for item in self._waiters.get(run_id, ()) if not item.ended.done()]
             pause = self._pause(one, now) if any(item.interval is None for item in waiting) else 0.0
             for item in waiting:
-                item.saw(one, now, loop_now, pause)
-            self._reschedule(run_id, loop_now)
+                # An interval is from look to look; after a failure, which may have taken long, it is a rest.
+                item.saw(one, now, asked_at if isinstance(one, Run) else answered_at, pause)
+            self._reschedule(run_id)
 
     def _pause(self, seen: Seen, now: float) -> float:
         if isinstance(seen, DbtCloudError):
@@ -328,5 +344,6 @@ class Poller:
             )
         self._hook.forget()
         self._outage.failed(reason, self._clock())
-        self._deliver(dict.fromkeys(self._schedule.due(asyncio.get_running_loop().time()), reason))
+        loop_now = asyncio.get_running_loop().time()
+        self._deliver(dict.fromkeys(self._schedule.due(loop_now), reason), loop_now)
         return None

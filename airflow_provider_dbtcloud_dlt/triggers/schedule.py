@@ -14,31 +14,35 @@ class Schedule:
 
     def __init__(self) -> None:
         self._queue: list[tuple[float, int]] = []
-        self._places: dict[int, tuple[float, float]] = {}
+        self._dues: dict[int, float] = {}
+        self._not_before: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def __contains__(self, run_id: int) -> bool:
-        return run_id in self._places
+        return run_id in self._dues
 
-    def put(self, run_id: int, due: float, not_before: float = float("-inf")) -> None:
+    def put(self, run_id: int, due: float, not_before: float | None = None) -> None:
         """Put a run on, or elsewhere.
 
         Args:
             run_id: the run.
             due: when it has to be asked for.
-            not_before: from when it may be, where that costs nothing.
+            not_before: from when it may be, where that costs nothing; default: at any time.
         """
         self.remove(run_id)
-        self._places[run_id] = (due, not_before)
+        self._dues[run_id] = due
+        if not_before is not None:
+            self._not_before[run_id] = not_before
         insort(self._queue, (due, run_id))
 
     def remove(self, run_id: int) -> None:
         """Take a run off, if it is on."""
-        place = self._places.pop(run_id, None)
-        if place is not None:
-            del self._queue[bisect_left(self._queue, (place[0], run_id))]
+        due = self._dues.pop(run_id, None)
+        if due is not None:
+            self._not_before.pop(run_id, None)
+            del self._queue[bisect_left(self._queue, (due, run_id))]
 
     @property
     def next_due(self) -> float:
@@ -61,7 +65,7 @@ class Schedule:
         for _, run_id in islice(self._queue, end, end + _FAR_ENOUGH * size):
             if len(taken) >= size:
                 break
-            if self._places[run_id][1] <= now:
+            if self._not_before.get(run_id, now) <= now:
                 taken.append(run_id)
         for run_id in taken:
             self.remove(run_id)

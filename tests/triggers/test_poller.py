@@ -20,7 +20,7 @@ from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks import connection
 from airflow_provider_dbtcloud_dlt.triggers import poller as poller_module
-from airflow_provider_dbtcloud_dlt.triggers.poller import Poller, Subscription
+from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 
 SOON = 0.05
 LISTS = r"GET .*/runs/\?"
@@ -453,8 +453,8 @@ def test_retry_after_stretches_the_interval() -> None:
     """A server that asks for a pause is not asked again before it is over."""
 
     async def main() -> float:
-        waiter = Subscription(Wait(1), 5.0, due=0.0)
-        waiter.saw(RateLimitError("slow down", retry_after=300.0), now=100.0, loop_now=100.0, pause=0.0)
+        waiter = Poller.shared("unused", None, {}).subscribed(Wait(1), 5.0)
+        waiter.saw(RateLimitError("slow down", retry_after=300.0), now=100.0, since=100.0, pause=0.0)
         return waiter.due
 
     assert run(main()) == 400.0
