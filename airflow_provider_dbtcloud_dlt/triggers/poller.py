@@ -326,7 +326,7 @@ class Poller:
             self._outage.answered(self._clock())
             return
         if isinstance(answer, InvalidCredentialsException) and self._hook.is_present(client):
-            self._hook.forget()  # the token may have been rotated: read the connection again
+            self._reconnect()  # the token may have been rotated
         self._runs_unseen += len(question.run_ids)
         # Of a limit that was hit the budget tells.
         if self._runs_unseen >= len(self._waiters) and not isinstance(answer, RateLimitError):
@@ -342,8 +342,13 @@ class Poller:
             reason = DbtCloudConnectionError(
                 f"Airflow connection {self._key.conn_id!r} could not be looked up: {error}"
             )
-        self._hook.forget()
+        self._reconnect()
         self._outage.failed(reason, self._clock())
         loop_now = asyncio.get_running_loop().time()
         self._deliver(dict.fromkeys(self._schedule.due(loop_now), reason), loop_now)
         return None
+
+    def _reconnect(self) -> None:
+        """Read the connection again: token, host or budget may have been changed."""
+        self._hook.forget()
+        self._budget = self._reserved = None

@@ -70,6 +70,19 @@ def test_250_waits_cost_three_requests(emu: Emulator) -> None:
     assert len(emu.requests) == 3
 
 
+def test_many_waits_share_few_connections(emu: Emulator) -> None:
+    """As many as requests are made at once, however many runs and looks there are."""
+    emu.script_job(emu.job_id, seconds=0.5)
+    run_ids = [emu.trigger() for _ in range(600)]
+    before = emu.connections
+
+    async def main() -> list[Ending]:
+        return await asyncio.gather(*map(wait, run_ids))
+
+    run(main())
+    assert emu.connections - before <= poller_module.FEWEST_REQUESTS_AT_ONCE
+
+
 def test_each_waiter_gets_its_own_runs_ending(emu: Emulator) -> None:
     """Of runs that end differently each waiter hears its own."""
     run_ids = {}
