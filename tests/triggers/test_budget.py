@@ -81,18 +81,25 @@ def test_answer_makes_the_next_pause_a_short_one() -> None:
     assert budget.opens(100.0) == 101.0
 
 
+def test_beyond_a_burst_requests_are_spread_evenly() -> None:
+    """Ten seconds' worth may go at once, then one after the other."""
+    budget = Budget("x", 60)
+    assert [budget.reserve(0.0) for _ in range(13)] == [0.0] * 11 + [1.0, 2.0]
+
+
 def test_shortage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """When it begins, with what to change, and when it is over for a minute."""
     caplog.set_level(logging.INFO)
     budget = Budget("account 1 at host", 60)
-    for _ in range(100):
-        budget.reserve(0.0)
-    budget.reserve(500.0)
-    budget.reserve(501.0)
+    for now in [0.0] * 14 + [30.0, 60.0]:
+        budget.reserve(now)
+    assert len(caplog.records) == 1
+    budget.reserve(60.1)
+    budget.reserve(62.0)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert "account 1 at host" in said[0]
-    assert "requests_per_minute" in said[0]
+    assert "more than 60 requests a minute (requests_per_minute)" in said[0]
     assert "as often as asked for again" in said[1]
 
 
