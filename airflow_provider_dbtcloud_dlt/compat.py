@@ -5,10 +5,13 @@ Each name is bound once, to whatever this Airflow offers; newer Airflows warn wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from airflow import __version__ as airflow_version
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
+from packaging.version import Version
 
 try:  # Airflow 3.2 and newer
     from airflow.sdk.configuration import conf
@@ -37,6 +40,7 @@ except ImportError:  # Airflow 3.1
     )
 
 __all__ = [
+    "STARTS_IN_TRIGGERER",
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
@@ -48,9 +52,13 @@ __all__ = [
     "airflow_base_url",
     "is_present_try",
     "is_refusal",
+    "is_trigger_timeout",
     "task_state",
     "task_xcom",
 ]
+
+STARTS_IN_TRIGGERER = Version(airflow_version) >= Version("3.3.1")
+"""Whether a task can begin and end in the triggerer; 3.3.0 does it as well, but then knows no retries."""
 
 
 def airflow_base_url() -> str:
@@ -96,6 +104,14 @@ def is_present_try(try_id: UUID) -> bool:
             return False
         raise
     return True
+
+
+def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether Airflow resumes a task since its own limit for the trigger has passed."""
+    from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+
+    reason = (next_kwargs or {}).get("error")
+    return next_method == TRIGGER_FAIL_REPR and reason == TriggerFailureReason.TRIGGER_TIMEOUT
 
 
 def is_refusal(error: BaseException) -> bool:
