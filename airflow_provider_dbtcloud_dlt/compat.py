@@ -50,6 +50,7 @@ __all__ = [
     "AirflowTaskTimeout",
     "TaskDeferred",
     "airflow_base_url",
+    "delete_task_xcom",
     "is_present_try",
     "is_refusal",
     "is_trigger_timeout",
@@ -86,6 +87,16 @@ def task_xcom(key: str, dag_id: str, run_id: str, task_id: str, map_index: int) 
     from airflow.sdk.execution_time.xcom import XCom  # no DAG file needs it
 
     return XCom.get_one(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+
+
+async def delete_task_xcom(key: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
+    """Delete what a task instance has pushed under a key, if it has; from a trigger."""
+    from airflow.sdk.execution_time import task_runner  # no DAG file needs it
+    from airflow.sdk.execution_time.comms import DeleteXCom
+
+    # Not by `XCom.delete`, which reads the value first: where there is none, Airflow logs an error.
+    question = DeleteXCom(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+    await task_runner.SUPERVISOR_COMMS.asend(question)
 
 
 def is_present_try(try_id: UUID) -> bool:

@@ -34,6 +34,7 @@ from airflow_provider_dbtcloud_dlt.client import (
 )
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
+from airflow_provider_dbtcloud_dlt.compat import delete_task_xcom
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
 from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
@@ -261,7 +262,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
     async def _forget_result_of_earlier_try(self) -> None:
         """What a worker does for each task that it starts."""
         if getattr(self.task_instance, "try_number", 1) > 1:
-            await asyncio.to_thread(XCom.delete, BaseXCom.XCOM_RETURN_KEY, **self._task)
+            await delete_task_xcom(BaseXCom.XCOM_RETURN_KEY, **self._task)
 
     async def _end_as(self, ending: Ending, wait: SensorWait, account_id: int | None) -> TriggerEvent:
         outcome = self._outcome(ending, wait)
