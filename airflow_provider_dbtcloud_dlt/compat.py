@@ -119,6 +119,8 @@ def is_present_try(try_id: UUID) -> bool:
 
 def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:
     """Whether Airflow resumes a task since its own limit for the trigger has passed."""
+    if not STARTS_IN_TRIGGERER:
+        return False
     from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
     reason = (next_kwargs or {}).get("error")
