@@ -1,5 +1,6 @@
 """Sensors in a real Airflow: which of them need a worker, and that they end in the same way without one."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +146,25 @@ def test_outlet_has_its_event(ended: Ended) -> None:
     """The asset is told of the sensor's success."""
     events = ended.stack.airflow.api.request("GET", "assets/events", params={"source_dag_id": DAG})
     assert [event["source_task_id"] for event in events["asset_events"]] == ["with_an_outlet"]
+
+
+def test_triggerer_that_starts_again_gives_no_time_anew(stack: FlightsStack) -> None:
+    """The sensor's time counts from its beginning, and its run is shown and waited for as before."""
+    airflow, dag_id = stack.airflow, "patient_sensor"
+    (job,) = stack.emulator.client.list_jobs(name__icontains="Endless")
+    run = stack.emulator.client.start_run(job.id, {"cause": "for a sensor"})
+    airflow.api.wait_for_dag(dag_id)
+    airflow.api.unpause(dag_id)
+    run_id = airflow.api.trigger(dag_id, conf={"run_id": run.id})
+    deadline = time.monotonic() + RUN_SECONDS
+    while airflow.api.xcom(dag_id, run_id, "wait", "job_run_id") is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    airflow.services["triggerer"].kill()
+    airflow.start_service("triggerer")
+    assert airflow.api.wait_for_run(dag_id, run_id, timeout=RUN_SECONDS) == "failed"
+    (task,) = airflow.api.task_instances(dag_id, run_id)
+    assert 60 <= task["duration"] < 75, airflow.api.log(dag_id, run_id, "wait")
 
 
 def test_no_token_is_in_a_log(ended: Ended) -> None:

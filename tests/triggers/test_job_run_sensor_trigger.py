@@ -16,8 +16,11 @@ from airflow.sdk.execution_time.comms import DeleteXCom, GetXCom, SetXCom, XComR
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from pytest_mock import MockerFixture
 
+from airflow_provider_dbtcloud_dlt.compat import STARTS_IN_TRIGGERER
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.triggers.job_run_sensor import DbtCloudRunSensorTrigger
+
+pytestmark = pytest.mark.skipif(not STARTS_IN_TRIGGERER, reason="here, sensors begin on a worker")
 
 FAILING = [("Invoke dbt with `dbt build`", "error", "ok\nDatabase Error in model daily_delays")]
 

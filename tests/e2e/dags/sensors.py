@@ -50,4 +50,10 @@ def sensors():
     kind.expand(value=[by_output.output, by_template.output])
 
 
+@dag(schedule=None)
+def patient_sensor():
+    sensor("wait", "{{ dag_run.conf['run_id'] }}", timeout=60)
+
+
 sensors()
+patient_sensor()
