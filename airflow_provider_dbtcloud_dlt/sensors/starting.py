@@ -6,6 +6,7 @@ known.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -161,15 +162,28 @@ def _can_render(sensor: DbtCloudJobRunSensor, value: object) -> bool:
         return False
     if dag.template_undefined is not jinja2.StrictUndefined:
         return False
-    tree = _parsed(value)
-    return tree is not None and jinja2.meta.find_undeclared_variables(tree) <= RENDERED_IN_TRIGGERER
+    names = _names_in(value)
+    return names is not None and names <= RENDERED_IN_TRIGGERER
 
 
+@functools.lru_cache(1024)  # Airflow asks several times, and a DAG's sensors are often alike
+def _names_in(template: str) -> set[str] | None:
+    """What a template names; ``None`` when it is none."""
+    tree = _parsed(template)
+    return None if tree is None else jinja2.meta.find_undeclared_variables(tree)
+
+
+@functools.lru_cache(1024)
 def _parsed(template: str) -> jinja2.nodes.Template | None:
     try:
-        return jinja2.Environment(autoescape=True).parse(template)
+        return _environment().parse(template)
     except jinja2.TemplateError:
         return None  # a worker says what is wrong with it
+
+
+@functools.cache  # making one takes longer than parsing with it
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(autoescape=True)
 
 
 def _has_own_params(sensor: DbtCloudJobRunSensor) -> bool:
