@@ -51,6 +51,7 @@ __all__ = [
     "TaskDeferred",
     "airflow_base_url",
     "delete_task_xcom",
+    "has_trigger_queues",
     "is_present_try",
     "is_refusal",
     "is_trigger_timeout",
@@ -65,6 +66,11 @@ STARTS_IN_TRIGGERER = Version(airflow_version) >= Version("3.3.1")
 def airflow_base_url() -> str:
     """This Airflow's address, as far as this process is told; empty when it is not."""
     return str(conf.get("api", "base_url", fallback="") or "")
+
+
+def has_trigger_queues() -> bool:
+    """Whether triggerers may be there for some queues only (Airflow 3.2 and newer)."""
+    return bool(conf.getboolean("triggerer", "queues_enabled", fallback=False))
 
 
 def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:

@@ -18,7 +18,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
-from airflow_provider_dbtcloud_dlt.compat import STARTS_IN_TRIGGERER
+from airflow_provider_dbtcloud_dlt.compat import STARTS_IN_TRIGGERER, has_trigger_queues
 
 if TYPE_CHECKING:
     from airflow_provider_dbtcloud_dlt.sensors.dbt_cloud import DbtCloudJobRunSensor
@@ -66,6 +66,7 @@ def can_start_in_triggerer(sensor: DbtCloudJobRunSensor) -> bool:
     return (
         STARTS_IN_TRIGGERER
         and sensor.deferrable
+        and not has_trigger_queues()  # only a worker tells a trigger its queue: maybe nobody would start it
         # Limits of which the triggerer knows nothing.
         and (sensor.pool, sensor.pool_slots) == (DEFAULT_POOL, 1)
         and sensor.max_active_tis_per_dag is None

@@ -66,6 +66,12 @@ def test_older_airflow(mocker: MockerFixture) -> None:
     assert sensor().start_from_trigger is False
 
 
+def test_triggerers_with_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trigger that no worker made has no queue, and perhaps no triggerer."""
+    monkeypatch.setenv("AIRFLOW__TRIGGERER__QUEUES_ENABLED", "True")
+    assert sensor().start_from_trigger is False
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
