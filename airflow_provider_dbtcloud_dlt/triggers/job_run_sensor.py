@@ -212,7 +212,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         elif self.run_id is not None:
             run_id = rendered_id("run_id", self.run_id)
         else:
-            run_id = default_run_id(settings, self._task["task_id"])
+            run_id = default_run_id(settings, self._place["task_id"])
         begun = self._begun()
         limit = self.execution_timeout
         return SensorWait(
@@ -231,13 +231,13 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         return (limit if limit.tzinfo else limit.replace(tzinfo=UTC)).timestamp() - self.airflow_limit
 
     @property
-    def _task(self) -> dict[str, Any]:
+    def _place(self) -> dict[str, Any]:
         """Whose XComs they are."""
         names = ("dag_id", "run_id", "task_id", "map_index")
         return {name: getattr(self.task_instance, name) for name in names}
 
     async def _run_of_upstream(self, task_id: str, key: str) -> int:
-        place = {**self._task, "task_id": task_id, "map_index": -1}
+        place = {**self._place, "task_id": task_id, "map_index": -1}
         value = await XCom.aget_one(key=key, **place)
         try:
             return rendered_id("run_id", value)
@@ -256,13 +256,13 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         """Push the run's page and id, so that they are there while the task waits."""
         self.log.info("Waiting for job run %s in the triggerer: %s", run_id, page)
         for key in (JOB_RUN_URL, DbtCloudRunLink().xcom_key):
-            await XCom.aset(key, page, **self._task)
-        await XCom.aset(JOB_RUN_ID, run_id, **self._task)
+            await XCom.aset(key, page, **self._place)
+        await XCom.aset(JOB_RUN_ID, run_id, **self._place)
 
     async def _forget_result_of_earlier_try(self) -> None:
         """What a worker does for each task that it starts."""
         if getattr(self.task_instance, "try_number", 1) > 1:
-            await delete_task_xcom(BaseXCom.XCOM_RETURN_KEY, **self._task)
+            await delete_task_xcom(BaseXCom.XCOM_RETURN_KEY, **self._place)
 
     async def _end_as(self, ending: Ending, wait: SensorWait, account_id: int | None) -> TriggerEvent:
         outcome = self._outcome(ending, wait)
@@ -271,7 +271,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
                 duration = wait.run and wait.run.duration
                 self.log.info("Job run %s has completed successfully in %s.", wait.run_id, duration)
                 if self.pushes_result:
-                    await XCom.aset(BaseXCom.XCOM_RETURN_KEY, wait.run_id, **self._task)
+                    await XCom.aset(BaseXCom.XCOM_RETURN_KEY, wait.run_id, **self._place)
             else:
                 reason = await self._reason(ending, wait, account_id)
                 self.log.log(logging.INFO if outcome == "skip" else logging.ERROR, "%s", reason)
