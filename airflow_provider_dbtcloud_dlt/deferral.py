@@ -70,7 +70,7 @@ class WaitsForRun(BaseOperator):
     def _hand_over(
         self,
         run_id: int,
-        poll_interval: float,
+        poll_interval: float | None,
         *,
         end_time: float,
         execution_deadline: float | None,
@@ -81,7 +81,7 @@ class WaitsForRun(BaseOperator):
 
         Args:
             run_id: the run.
-            poll_interval: seconds between two looks.
+            poll_interval: seconds between two looks; ``None``: as the job's earlier runs suggest.
             end_time: when to give up, in seconds since the epoch.
             execution_deadline: likewise, by the task's ``execution_timeout``.
             owner: the task instance, if killing it shall cancel the run.

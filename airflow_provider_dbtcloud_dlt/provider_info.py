@@ -52,6 +52,13 @@ CONNECTION_FIELDS: dict[str, Any] = {
         exclusiveMinimum=0,
         default=1800,
     ),
+    "requests_per_minute": _field(
+        "Requests a minute",
+        "number",
+        "How often the waits of a triggerer ask for their runs, all together; dbt's limit is 5,000.",
+        exclusiveMinimum=0,
+        default=2000,
+    ),
     "proxies": _field("Proxy", "string", "Such as http://proxy:3128. Default: the environment's."),
     "verify": _field(
         "CA bundle", "string", "Path of the CA certificates to verify TLS with. Default: the system's."

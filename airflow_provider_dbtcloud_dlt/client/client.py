@@ -6,7 +6,6 @@ run in another thread.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,16 +14,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_dbtcloud_dlt.client import answers, checks, protocol
-from airflow_provider_dbtcloud_dlt.client.errors import (
-    DbtCloudError,
-    InvalidCredentialsException,
-    InvalidRequestError,
-    MalformedAnswerError,
-    PermissionDeniedError,
-    RejectedRequestError,
-    RunTimeoutError,
-    UnreachableError,
-)
+from airflow_provider_dbtcloud_dlt.client.blocking import wait_for_run
+from airflow_provider_dbtcloud_dlt.client.errors import MalformedAnswerError
 from airflow_provider_dbtcloud_dlt.client.models import (
     Account,
     Environment,
@@ -32,18 +23,10 @@ from airflow_provider_dbtcloud_dlt.client.models import (
     Project,
     Record,
     Run,
-    RunStatus,
     RunStep,
 )
 from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT, Transport
-from airflow_provider_dbtcloud_dlt.client.waiting import (
-    DEFAULT_OUTAGE_TOLERANCE,
-    Outage,
-    Wait,
-    pause_after,
-)
-
-log = logging.getLogger(__name__)
+from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE
 
 DEFAULT_CAUSE = "Triggered via API"
 
@@ -228,7 +211,7 @@ class DBTCloudClientV2:
         self,
         run_id: int | str,
         *,
-        poll_interval: float = 10.0,
+        poll_interval: float | None = None,
         timeout: float | None = None,
         outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
         cancel_on_timeout: bool = False,
@@ -242,7 +225,8 @@ class DBTCloudClientV2:
 
         Args:
             run_id: the run's number.
-            poll_interval: seconds between two looks.
+            poll_interval: seconds between two looks; default: as the job's earlier runs suggest, five
+                seconds at least.
             timeout: seconds to wait at most; default: no limit.
             outage_tolerance: seconds for which the API may fail to answer before the wait gives up.
             cancel_on_timeout: cancel the run when the time is up.
@@ -260,53 +244,18 @@ class DBTCloudClientV2:
             DbtCloudError: the API's last failure, when it has failed for longer than `outage_tolerance`;
                 or its first, when waiting can't mend that: a wrong token, no permission, a bad certificate.
         """
-        if not poll_interval > 0:
-            raise InvalidRequestError(f"poll_interval must be more than 0 seconds, got {poll_interval!r}.")
-        wait = Wait(
-            run_id=checks.check_id("run_id", run_id),
-            end_time=None if timeout is None else self._clock() + timeout,
+        return wait_for_run(
+            self,
+            run_id,
+            poll_interval=poll_interval,
+            timeout=timeout,
             outage_tolerance=outage_tolerance,
+            cancel_on_timeout=cancel_on_timeout,
+            on_answer=on_answer,
+            on_refusal=on_refusal,
+            clock=self._clock,
+            sleep=self._sleep,
         )
-        outage = Outage(log, f"dbt Cloud ({self.host})")
-        run: Run | None = None
-        status: RunStatus | None = None
-        client = self
-        while True:
-            pause = poll_interval
-            try:
-                run = client.get_run(run_id)
-            except DbtCloudError as error:
-                if run is None and _is_lasting(error):
-                    raise
-                if isinstance(error, InvalidCredentialsException) and on_refusal is not None:
-                    client = on_refusal()
-                pause = pause_after(error, poll_interval)
-                outage.failed(error, self._clock())
-                ending = wait.failed(error, self._clock())
-                if ending is not None and ending.status != "timeout":
-                    raise
-            else:
-                if run.status != status and not run.status.is_known:
-                    log.warning("Job run %s has a status that is not known: %d.", run.id, run.status)
-                status = run.status
-                outage.answered(self._clock())
-                ending = wait.answered(run, self._clock())
-                if on_answer is not None and on_answer(run):
-                    return run
-            if ending is not None and ending.status == "timeout":
-                cancelled = f" {client._cancel_late(run_id)}" if cancel_on_timeout else ""
-                raise RunTimeoutError(f"{ending.message}{cancelled}", run=run)
-            if ending is not None and run is not None:
-                return run
-            self._sleep(wait.next_look(pause, self._clock()))
-
-    def _cancel_late(self, run_id: int | str) -> str:
-        """Cancel a run whose waiter's time is up, and say how that went."""
-        try:
-            self.cancel_run(run_id)
-        except DbtCloudError as error:
-            return f"It could not be cancelled and may go on: {error}"
-        return "It was cancelled."
 
     # --- artifacts -----------------------------------------------------------------------------------------
 
@@ -435,13 +384,3 @@ class DBTCloudClientV2:
                 return
             offset += len(items)
             left = None if left is None else left - len(items)
-
-
-def _is_lasting(error: DbtCloudError) -> bool:
-    """Whether a failure that is the first thing seen will not pass by waiting."""
-    if isinstance(error, UnreachableError):
-        return not error.passing
-    return isinstance(
-        error,
-        InvalidCredentialsException | InvalidRequestError | PermissionDeniedError | RejectedRequestError,
-    )

@@ -68,15 +68,19 @@ def ending_of(run: Run) -> Ending | None:
 
 def progress_of(run: Run, now: float) -> str:
     """How far a run that goes on has come: its state, and how long it has run, or else was queued."""
-    state = f"its last known state is {run.status.humanized}"
     since = run.started_at or run.created_at
+    return _progress(run.status, run.started_at is not None, since.timestamp() if since else None, now)
+
+
+def _progress(status: RunStatus, started: bool, since: float | None, now: float) -> str:
+    state = f"its last known state is {status.humanized}"
     if since is None:
         return state
-    span = timedelta(seconds=max(0, round(now - since.timestamp())))
-    return f"{state}, it {'has run' if run.started_at else 'was queued'} for {span}"
+    span = timedelta(seconds=max(0, round(now - since)))
+    return f"{state}, it {'has run' if started else 'was queued'} for {span}"
 
 
-@dataclass
+@dataclass(slots=True)
 class Wait:
     """One waiter's wait for one run: feed it what was seen, it says when it is over.
 
@@ -91,7 +95,10 @@ class Wait:
     end_time: float | None = None
     execution_deadline: float | None = None
     outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE
-    _progress: str = field(default="it was never seen", init=False)
+    _last_seen: RunStatus | None = field(default=None, init=False)
+    _started: bool = field(default=False, init=False)
+    _since: float | None = field(default=None, init=False)
+    _seen_at: float = field(default=0.0, init=False)
     _failing_since: float | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
 
@@ -104,7 +111,11 @@ class Wait:
     def answered(self, run: Run, now: float) -> Ending | None:
         """The API showed the run."""
         self._failing_since = self._missing_since = None
-        self._progress = progress_of(run, now)
+        # Of thousands of runs only that is kept which a message may need one day.
+        since = run.started_at or run.created_at
+        self._last_seen, self._started = run.status, run.started_at is not None
+        self._since = None if since is None else since.timestamp()
+        self._seen_at = now
         return ending_of(run) or self._time_is_up(now)
 
     def failed(self, error: DbtCloudError, now: float) -> Ending | None:
@@ -135,7 +146,14 @@ class Wait:
         if self.deadline is None or now < self.deadline:
             return None
         limit = "execution_timeout" if self.deadline == self.execution_deadline else "timeout"
-        return Ending("timeout", f"Job run {self.run_id} has not ended within the {limit}; {self._progress}.")
+        return Ending(
+            "timeout", f"Job run {self.run_id} has not ended within the {limit}; {self._progress()}."
+        )
+
+    def _progress(self) -> str:
+        if self._last_seen is None:
+            return "it was never seen"
+        return _progress(self._last_seen, self._started, self._since, self._seen_at)
 
 
 class Outage:

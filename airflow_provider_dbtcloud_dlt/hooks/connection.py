@@ -23,6 +23,8 @@ from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS
 log = logging.getLogger(__name__)
 
 DEFAULT_HOST = "cloud.getdbt.com"
+DEFAULT_REQUESTS_PER_MINUTE = 2000.0
+"""dbt documents a limit of 5,000 for an account: this leaves as much for a second triggerer, and a rest."""
 JOB_DEFAULTS = (
     "job_id",
     "run_id",
@@ -53,6 +55,7 @@ class Settings:
         timeout: seconds to connect and to wait for data.
         allow_http: allow plain http to a host other than this machine.
         outage_tolerance: seconds for which a wait outlives an API that does not answer.
+        requests_per_minute: how often the waits of a triggerer ask for their runs, all together.
         deployment: which Airflow this is, when several run the same DAGs.
         defaults: ``job_id``, ``run_id``, ``project_id``, ``environment_id``, ``cause``, ``git_branch``,
             ``git_sha``, ``schema_override``; only those that were given.
@@ -67,6 +70,7 @@ class Settings:
     timeout: float | tuple[float, float] = DEFAULT_TIMEOUT
     allow_http: bool = False
     outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE
+    requests_per_minute: float = DEFAULT_REQUESTS_PER_MINUTE
     deployment: str = ""
     defaults: Mapping[str, str] = field(default_factory=dict)
 
@@ -126,6 +130,7 @@ def read(connection: Connection) -> Settings:
         timeout=extra.timeout(),
         allow_http=extra.boolean("allow_http") or False,
         outage_tolerance=extra.number("outage_tolerance", DEFAULT_OUTAGE_TOLERANCE),
+        requests_per_minute=extra.number("requests_per_minute", DEFAULT_REQUESTS_PER_MINUTE, "requests"),
         deployment=str(extra.get("deployment") or ""),
         defaults=extra.job_defaults(),
     )
@@ -212,24 +217,24 @@ class _Extra:
             return value.strip().lower() == "true"
         raise self._wrong(key, "true or false", value)
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float, what: str = "seconds") -> float:
         value = self.get(key)
         if value is None:
             return default
-        seconds = _seconds(value)
-        if seconds is None:
-            raise self._wrong(key, "a positive number of seconds", value)
-        return seconds
+        number = _positive(value)
+        if number is None:
+            raise self._wrong(key, f"a positive number of {what}", value)
+        return number
 
     def timeout(self) -> float | tuple[float, float]:
         value = self.get("timeout")
         if value is None:
             return DEFAULT_TIMEOUT
         if isinstance(value, list) and len(value) == 2:
-            connect, answer = map(_seconds, value)
+            connect, answer = map(_positive, value)
             if connect and answer:
                 return connect, answer
-        seconds = _seconds(value)
+        seconds = _positive(value)
         if seconds:
             return seconds
         raise self._wrong("timeout", "a positive number of seconds, or two [to connect, to answer]", value)
@@ -271,11 +276,11 @@ def _warn_of_typo(origin: str, key: str) -> None:
         log.warning("%s: extra %r is not known and has no effect. Did you mean %r?", origin, key, near)
 
 
-def _seconds(value: object) -> float | None:
+def _positive(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        seconds = float(value)
+        number = float(value)
     except (ValueError, OverflowError):
         return None
-    return seconds if 0 < seconds < float("inf") else None
+    return number if 0 < number < float("inf") else None

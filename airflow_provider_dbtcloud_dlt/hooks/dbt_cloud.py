@@ -181,6 +181,10 @@ class DbtCloudHook(BaseHook):
         await self.aload_settings()
         return self.get_conn(account_id)
 
+    def is_present(self, client: DBTCloudClientV2) -> bool:
+        """Whether a client was made of what the connection says, as far as is known."""
+        return client in self._clients.values()
+
     def forget(self) -> None:
         """Look the connection up again at the next use: its token may have been rotated."""
         self._settings = None
@@ -366,7 +370,7 @@ class DbtCloudHook(BaseHook):
         run_id: int,
         account_id: int | None = None,
         expected_statuses: int | Sequence[int] = RunStatus.SUCCESS,
-        check_interval: float = 60,
+        check_interval: float | None = None,
         timeout: float = 60 * 60 * 24 * 7,
     ) -> bool:
         """Wait until a run is in one of the expected statuses.
@@ -375,7 +379,7 @@ class DbtCloudHook(BaseHook):
             run_id: the run.
             account_id: instead of the connection's account.
             expected_statuses: one status or several; also such as a run passes through.
-            check_interval: seconds between two looks.
+            check_interval: seconds between two looks; default: as the job's earlier runs suggest.
             timeout: seconds to wait at most.
 
         Returns:

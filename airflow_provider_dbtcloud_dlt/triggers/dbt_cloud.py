@@ -29,7 +29,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         conn_id: the Airflow connection; it keeps the secret, nothing of which is among these arguments.
         run_id: the run.
         end_time: when to give up, in seconds since the epoch.
-        poll_interval: seconds between two looks at the run.
+        poll_interval: seconds between two looks at the run; ``None``: as the job's earlier runs suggest.
         account_id: instead of the connection's account.
         hook_params: further arguments of `DbtCloudHook`; JSON values.
         execution_deadline: likewise `end_time`, by the task's ``execution_timeout``.
@@ -43,7 +43,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         conn_id: str,
         run_id: int,
         end_time: float,
-        poll_interval: float,
+        poll_interval: float | None,
         account_id: int | None = None,
         hook_params: Mapping[str, Any] | None = None,
         execution_deadline: float | None = None,

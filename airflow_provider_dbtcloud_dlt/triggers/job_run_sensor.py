@@ -59,7 +59,7 @@ _END_EVENTS = {
 _failure_readers = ThreadPoolExecutor(8, thread_name_prefix="dbt-cloud-failures")
 
 
-@dataclass
+@dataclass(slots=True)
 class SensorWait(Wait):
     """A wait that tells when its run is seen for the first time, and keeps it when it has ended.
 
@@ -81,14 +81,14 @@ class SensorWait(Wait):
             self.shown.set_result(run.href)
         if run.is_terminal:
             self.run = run
-        return super().answered(run, now)
+        return Wait.answered(self, run, now)
 
     def failed(self, error: DbtCloudError, now: float) -> Ending | None:
         """The API failed to show the run; a refusal is final as long as nothing else has been seen."""
         is_refusal = isinstance(error, InvalidCredentialsException | PermissionDeniedError)
         if is_refusal and not self.shown.done() and now - self.begun < REFUSAL_SECONDS:
             return Ending("error", str(error))
-        return super().failed(error, now)
+        return Wait.failed(self, error, now)
 
     @property
     def is_own_limit(self) -> bool:
@@ -108,7 +108,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         account_id: instead of the connection's account.
         timeout: the sensor's, in seconds.
         execution_timeout: the task's, in seconds.
-        poll_interval: seconds between two looks at the run.
+        poll_interval: seconds between two looks at the run; default: as needed.
         outage_tolerance: seconds for which an API that does not answer is outlived; default: the
             connection's.
         hook_params: further arguments of `DbtCloudHook`; JSON values.
@@ -125,7 +125,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         account_id: int | str | None = None,
         timeout: float = 7 * 24 * 3600.0,
         execution_timeout: float | None = None,
-        poll_interval: float = 10.0,
+        poll_interval: float | None = None,
         outage_tolerance: float | None = None,
         hook_params: Mapping[str, Any] | None = None,
         is_soft: bool = False,

@@ -1,8 +1,8 @@
 """One poller for all the waits on one dbt Cloud account: up to 100 runs a request.
 
-A trigger does not ask for its own run. It subscribes here, and one task of the event loop asks for all the
-runs that are due, in threads of its own, and tells each waiter when its wait is over. Every look reads the
-current state, so a late joiner, a restart or a second triggerer loses nothing.
+A trigger does not ask for its own run. It subscribes here, and one task of the event loop sees to it that
+each run is asked for when it is due, in threads of its own, and that each waiter hears when its wait is over.
+Every look reads the current state, so a late joiner, a restart or a second triggerer loses nothing.
 """
 
 from __future__ import annotations
@@ -13,35 +13,40 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     DbtCloudError,
     InvalidCredentialsException,
     NotFoundError,
-    PermissionDeniedError,
-    RejectedRequestError,
+    RateLimitError,
     Run,
 )
-from airflow_provider_dbtcloud_dlt.client.protocol import PAGE_SIZE
+from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE, pause_for
+from airflow_provider_dbtcloud_dlt.client.habits import Habits, earlier_runs
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Outage, Wait, pause_after
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudHook
+from airflow_provider_dbtcloud_dlt.triggers.budget import Budget
+from airflow_provider_dbtcloud_dlt.triggers.ladder import Ladder, Question, Seen
+from airflow_provider_dbtcloud_dlt.triggers.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
-CONCURRENT_REQUESTS = 4
+FEWEST_REQUESTS_AT_ONCE = 4
+MOST_REQUESTS_AT_ONCE = 10
+"""Of one poller; with ten, 10,000 runs are seen every five seconds although each answer takes half of one."""
+
 GATHERING_SECONDS = 0.05
 """How long the first look is put off, so that triggers which start together are asked for together."""
 
 FIRST_LOOK_SECONDS = 5.0
 """Airflow may fail a task whose trigger fires within seconds of its deferral: the first look comes later."""
-
-Seen = Run | DbtCloudError
+FIRST_LOOK_LEEWAY = 0.8
+"""So much of that time must have passed before a request that has places left takes a new run along."""
 
 
 @dataclass(frozen=True)
@@ -58,27 +63,49 @@ class PollerKey:
         return cls(conn_id, account_id, json.dumps(hook_params, sort_keys=True, default=repr))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Subscription:
-    """One waiter: what it waits for, when it wants to look next, and where its ending goes."""
+    """One waiter: what it waits for, how often it wants to look, and where its ending goes.
 
+    Attributes:
+        poller: asks for the run.
+        wait: decides when the wait is over.
+        interval: seconds between two looks; ``None`` leaves it to us.
+        due: when it wants to look next, by the event loop's clock.
+        ended: gets the ending.
+    """
+
+    poller: Poller
     wait: Wait
-    interval: float
-    due: float
+    interval: float | None
+    due: float = 0.0
     ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def saw(self, seen: Seen, now: float) -> None:
-        """Take in what a look showed."""
-        if self.ended.done():
-            return
-        ending = (
-            self.wait.failed(seen, now) if isinstance(seen, DbtCloudError) else self.wait.answered(seen, now)
-        )
+    async def __aenter__(self) -> Self:
+        self.poller.join(self)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.poller.leave(self)
+
+    def saw(self, seen: Seen, now: float, since: float, pause: float) -> None:
+        """Take in what a look showed.
+
+        Args:
+            seen: the run, or why it could not be seen.
+            now: seconds since the epoch.
+            since: from when the pause until the next look counts, by the event loop's clock.
+            pause: seconds until the next look, where no interval was given.
+        """
+        pause = self.interval or pause
+        if isinstance(seen, DbtCloudError):
+            ending, pause = self.wait.failed(seen, now), pause_after(seen, pause)
+        else:
+            ending = self.wait.answered(seen, now)
         if ending is not None:
             self.ended.set_result(ending)
         else:
-            pause = pause_after(seen, self.interval) if isinstance(seen, DbtCloudError) else self.interval
-            self.due = now + self.wait.next_look(pause, now)
+            self.due = since + self.wait.next_look(pause, now)
 
 
 _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]]
@@ -98,12 +125,18 @@ class Poller:
         self._hook = hook
         self._key = key
         self._clock = clock
-        self._subscriptions: set[Subscription] = set()
-        self._changed = asyncio.Event()
-        self._threads = ThreadPoolExecutor(CONCURRENT_REQUESTS, thread_name_prefix="dbt-cloud-poller")
+        self._waiters: dict[int, tuple[Subscription, ...]] = {}
+        self._schedule = Schedule()
+        self._ladder = Ladder(f"connection {key.conn_id!r}")
+        self._habits = Habits()
         self._outage = Outage(log, f"dbt Cloud (connection {key.conn_id!r})")
-        self._lists_by_id = True
-        self._unlisted: set[int] = set()
+        self._runs_unseen = 0
+        self._budget: Budget | None = None
+        self._reserved: float | None = None
+        self._changed = asyncio.Event()
+        self._threads = ThreadPoolExecutor(MOST_REQUESTS_AT_ONCE, thread_name_prefix="dbt-cloud-poller")
+        self._requests: set[asyncio.Task[None]] = set()
+        self._asked: set[int] = set()
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -117,153 +150,205 @@ class Poller:
             pollers[key] = cls(hook, key)
         return pollers[key]
 
-    @asynccontextmanager
-    async def subscribed(self, wait: Wait, interval: float) -> AsyncIterator[Subscription]:
-        """Wait for a run's ending: ``await subscription.ended`` inside the block."""
-        now = self._clock()
-        first_look = wait.next_look(min(interval, FIRST_LOOK_SECONDS), now)
-        subscription = Subscription(wait, interval, now + max(first_look, GATHERING_SECONDS))
-        self._subscriptions.add(subscription)
+    # --- who waits -----------------------------------------------------------------------------------------
+
+    def subscribed(self, wait: Wait, interval: float | None) -> Subscription:
+        """Wait for a run's ending: ``await subscription.ended`` inside of an ``async with``.
+
+        Args:
+            wait: for which run, and how long.
+            interval: seconds between two looks; ``None``: as the job's habit suggests.
+        """
+        return Subscription(self, wait, interval)
+
+    def join(self, subscription: Subscription) -> None:
+        """Somebody waits from now on."""
+        wait, loop_now = subscription.wait, asyncio.get_running_loop().time()
+        pause = min(subscription.interval or FIRST_LOOK_SECONDS, FIRST_LOOK_SECONDS)
+        pause = max(wait.next_look(pause, self._clock()), GATHERING_SECONDS)
+        subscription.due = loop_now + pause
+        others = self._waiters.get(wait.run_id, ())
+        self._waiters[wait.run_id] = (*others, subscription)
+        self._reschedule(wait.run_id, None if others else loop_now + FIRST_LOOK_LEEWAY * pause)
+        self._start()
         self._changed.set()
-        if self._task is None or self._task.done():  # done: it broke down, see _fail_loudly
-            # An empty context: the poller's log lines belong to no task's log.
-            self._task = asyncio.get_running_loop().create_task(
-                self._poll_until_nobody_waits(), context=contextvars.Context()
-            )
-            self._task.add_done_callback(self._fail_loudly)
-        try:
-            yield subscription
-        finally:
-            self._subscriptions.discard(subscription)
-            if not self._subscriptions:
-                self._stop()
+
+    def leave(self, subscription: Subscription) -> None:
+        """Somebody waits no longer; with the last one everything ends."""
+        run_id = subscription.wait.run_id
+        others = tuple(item for item in self._waiters[run_id] if item is not subscription)
+        if others:
+            self._waiters[run_id] = others
+            return
+        del self._waiters[run_id]
+        self._schedule.remove(run_id)
+        self._ladder.forget([run_id])
+        if not self._waiters:
+            self._stop()
+
+    def _reschedule(self, run_id: int, not_before: float | None = None) -> None:
+        """Put a run where those who wait for it want it; while it is being asked for, the answer will."""
+        dues = [item.due for item in self._waiters.get(run_id, ()) if not item.ended.done()]
+        if run_id in self._asked or not dues:
+            self._schedule.remove(run_id)
+        else:
+            self._schedule.put(run_id, min(dues), not_before)
+
+    # --- beginning and end ---------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._task is not None and not self._task.done():
+            return
+        # An empty context: the poller's log lines belong to no task's log.
+        self._task = asyncio.get_running_loop().create_task(
+            self._ask_when_due(), context=contextvars.Context()
+        )
+        self._task.add_done_callback(self._fail_loudly)
 
     def _stop(self) -> None:
         _pollers.get(asyncio.get_running_loop(), {}).pop(self._key, None)
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        for task in [self._task, *self._requests]:
+            if task is not None:
+                task.cancel()
+        self._task = None
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fail_loudly(self, task: asyncio.Task[None]) -> None:
         """A defect here must not leave waiters waiting for ever: it becomes theirs."""
         error = None if task.cancelled() else task.exception()
-        for item in self._subscriptions if error else ():
-            if not item.ended.done():
-                item.ended.set_exception(RuntimeError(f"the poller of dbt Cloud runs broke down: {error!r}"))
-
-    async def _poll_until_nobody_waits(self) -> None:
-        while True:
-            waiting = [item for item in self._subscriptions if not item.ended.done()]
-            now = self._clock()
-            pause = min((item.due for item in waiting), default=float("inf")) - now
-            if pause > 0:
-                self._changed.clear()
-                try:
-                    await asyncio.wait_for(self._changed.wait(), None if pause == float("inf") else pause)
-                except TimeoutError:
-                    pass
-                continue
-            await self._look(self._due(waiting, now))
-
-    def _due(self, waiting: Iterable[Subscription], now: float) -> list[Subscription]:
-        """Who is due now, and in the last request's free places those who are due next."""
-        queue = sorted(waiting, key=lambda item: item.due)
-        due = sum(item.due <= now for item in queue)
-        filled = -(-due // PAGE_SIZE) * PAGE_SIZE if self._lists_by_id else due
-        return queue[:filled]
-
-    async def _look(self, subscriptions: Sequence[Subscription]) -> None:
-        """Ask for these waiters' runs and hand each what was seen of its run."""
-        by_run: dict[int, list[Subscription]] = {}
-        for item in subscriptions:
-            by_run.setdefault(item.wait.run_id, []).append(item)
-        everything: list[Seen] = []
-        async for answers in self._ask(list(by_run)):
-            now = self._clock()
-            for run_id, seen in answers.items():
-                for item in by_run[run_id]:
-                    item.saw(seen, now)
-            everything += answers.values()
-        if everything:
-            self._judge(everything)
-
-    async def _ask(self, run_ids: Sequence[int]) -> AsyncIterator[dict[int, Seen]]:
-        """What is seen of the runs, request by request as the answers come."""
-        try:
-            client = await self._client()
-        except DbtCloudError as error:
-            yield dict.fromkeys(run_ids, error)
+        if error is None:
             return
-        size = PAGE_SIZE if self._lists_by_id else 1
-        batches = [run_ids[start : start + size] for start in range(0, len(run_ids), size)]
+        broken = RuntimeError(f"the poller of dbt Cloud runs broke down: {error!r}")
+        for item in [one for waiters in self._waiters.values() for one in waiters]:
+            if not item.ended.done():
+                item.ended.set_exception(broken)
+
+    # --- requests ------------------------------------------------------------------------------------------
+
+    async def _ask_when_due(self) -> None:
         loop = asyncio.get_running_loop()
-        asked = [loop.run_in_executor(self._threads, self._fetch, client, batch) for batch in batches]
-        for answers in asyncio.as_completed(asked):
-            yield await answers
+        while True:
+            self._changed.clear()
+            wake = await self._ask_now()
+            timer = None if wake == float("inf") else loop.call_at(wake, self._changed.set)
+            await self._changed.wait()
+            if timer is not None:
+                timer.cancel()
 
-    def _judge(self, seen: Sequence[Seen]) -> None:
-        """After a look: it is an outage when no run could be learnt of; one run's trouble is its waiter's."""
-        failures = [
-            one for one in seen if isinstance(one, DbtCloudError) and not isinstance(one, NotFoundError)
-        ]
-        if len(failures) < len(seen):
+    async def _ask_now(self) -> float:
+        """Send what may be sent now; return when there is more to send, by the loop's clock."""
+        loop = asyncio.get_running_loop()
+        at_once = min(max(FEWEST_REQUESTS_AT_ONCE, len(self._waiters) // 1000), MOST_REQUESTS_AT_ONCE)
+        while len(self._requests) < at_once:
+            if self._schedule.next_due > loop.time() and not self._habits.are_wanted:
+                return self._schedule.next_due
+            if (client := await self._client()) is None:
+                return self._schedule.next_due
+            opens = self._reserve()
+            if opens > loop.time():
+                return opens
+            if question := self._ladder.next_question(self._schedule, loop.time()):
+                self._asked.update(question.run_ids)
+                self._send(self._look(client, question))
+            elif job_id := self._habits.next_wanted(self._clock()):
+                self._send(self._learn(client, job_id))
+        return float("inf")  # the next answer is the next change
+
+    def _reserve(self) -> float:
+        """When the account's budget lets the next request go."""
+        if self._budget is None:
+            settings, client = self._hook.settings, self._hook.get_conn()
+            self._budget = Budget.shared(client.host, str(client.account_id), settings.requests_per_minute)
+        if self._reserved is None:
+            self._reserved = self._budget.reserve(asyncio.get_running_loop().time())
+        return self._budget.opens(self._reserved)
+
+    def _send(self, request: Coroutine[Any, Any, None]) -> None:
+        self._reserved = None
+        task = asyncio.get_running_loop().create_task(request)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        task.add_done_callback(self._fail_loudly)
+        task.add_done_callback(lambda _: self._changed.set())
+
+    async def _look(self, client: DBTCloudClientV2, question: Question) -> None:
+        """Ask for runs and hand each waiter what was seen of its run."""
+        asked_at = asyncio.get_running_loop().time()
+        try:
+            answer = await self._answer(question.ask, client)
+        finally:
+            self._asked.difference_update(question.run_ids)
+        self._judge(client, question, answer)
+        seen = self._ladder.read(question, answer)
+        self._deliver(seen, asked_at)
+        for run_id in question.run_ids:
+            if run_id not in seen:  # still due, and the ladder knows how to ask for it now
+                self._reschedule(run_id)
+
+    async def _learn(self, client: DBTCloudClientV2, job_id: int) -> None:
+        """Ask for a job's earlier runs."""
+        answer = await self._answer(earlier_runs, client, job_id)
+        self._habits.learn(job_id, answer, self._clock())
+
+    async def _answer(self, ask: Callable[..., list[Run]], *args: Any) -> Sequence[Run] | DbtCloudError:
+        loop = asyncio.get_running_loop()
+        try:
+            answer = await loop.run_in_executor(self._threads, ask, *args)
+        except DbtCloudError as error:
+            if self._budget is not None and isinstance(error, RateLimitError):
+                self._budget.refused(error, loop.time())
+            return error
+        if self._budget is not None:
+            self._budget.answered()
+        return answer
+
+    def _deliver(self, seen: Mapping[int, Seen], asked_at: float) -> None:
+        now, answered_at = self._clock(), asyncio.get_running_loop().time()
+        for run_id, one in seen.items():
+            waiting = [item for item in self._waiters.get(run_id, ()) if not item.ended.done()]
+            pause = self._pause(one, now) if any(item.interval is None for item in waiting) else 0.0
+            for item in waiting:
+                # An interval is from look to look; after a failure, which may have taken long, it is a rest.
+                item.saw(one, now, asked_at if isinstance(one, Run) else answered_at, pause)
+            self._reschedule(run_id)
+
+    def _pause(self, seen: Seen, now: float) -> float:
+        if isinstance(seen, DbtCloudError):
+            return PAUSE_AFTER_FAILURE
+        return 0.0 if seen.is_terminal else pause_for(seen, now, self._habits.of(seen, now))
+
+    def _judge(
+        self, client: DBTCloudClientV2, question: Question, answer: Sequence[Run] | DbtCloudError
+    ) -> None:
+        """It is an outage when nothing could be learnt of any run; one run's trouble is its waiters'."""
+        if not isinstance(answer, DbtCloudError) or isinstance(answer, NotFoundError):
+            self._runs_unseen = 0
             self._outage.answered(self._clock())
-        else:
-            self._outage.failed(failures[0], self._clock())
-        if any(isinstance(one, InvalidCredentialsException | DbtCloudConnectionError) for one in failures):
-            self._hook.forget()  # token or host may have been changed: read the connection again
+            return
+        if isinstance(answer, InvalidCredentialsException) and self._hook.is_present(client):
+            self._reconnect()  # the token may have been rotated
+        self._runs_unseen += len(question.run_ids)
+        # Of a limit that was hit the budget tells.
+        if self._runs_unseen >= len(self._waiters) and not isinstance(answer, RateLimitError):
+            self._outage.failed(answer, self._clock())
 
-    async def _client(self) -> DBTCloudClientV2:
+    async def _client(self) -> DBTCloudClientV2 | None:
+        """The client; if the connection can't be used, the waiters who are due hear of that."""
         try:
             return await self._hook.aget_conn()
-        except DbtCloudError:
-            raise
-        except Exception as error:
-            raise DbtCloudConnectionError(
+        except DbtCloudError as error:
+            reason = error
+        except Exception as error:  # noqa: BLE001 - Airflow could not be asked: that passes, like an outage
+            reason = DbtCloudConnectionError(
                 f"Airflow connection {self._key.conn_id!r} could not be looked up: {error}"
-            ) from error
-
-    def _fetch(self, client: DBTCloudClientV2, run_ids: Sequence[int]) -> dict[int, Seen]:
-        """In a thread: the runs by id, in one request where the server can do that."""
-        found: dict[int, Seen] = {}
-        try:
-            if self._lists_by_id and len(run_ids) > 1:
-                found.update(self._list(client, run_ids))
-            unlisted = [run_id for run_id in run_ids if run_id not in found]
-            for run_id in unlisted:
-                try:
-                    found[run_id] = client.get_run(run_id)
-                except (NotFoundError, PermissionDeniedError, RejectedRequestError) as error:
-                    found[run_id] = error
-            self._note_unlisted(run_ids, {one for one in unlisted if isinstance(found[one], Run)})
-        except DbtCloudError as error:  # the server's trouble: ask no more now, and keep what is known
-            return {**dict.fromkeys(run_ids, error), **found}
-        return found
-
-    def _list(self, client: DBTCloudClientV2, run_ids: Sequence[int]) -> dict[int, Seen]:
-        try:
-            runs = {run.id: run for run in client.list_runs(pk__in=list(run_ids), limit=len(run_ids))}
-        except RejectedRequestError as error:
-            if error.status_code != 400:
-                raise  # the server's passing trouble, no refusal of the question
-            self._ask_singly(str(error))
-            return {}
-        if not runs.keys() <= set(run_ids):
-            self._ask_singly("It answered with runs that were not asked for.")
-        return {run_id: run for run_id, run in runs.items() if run_id in set(run_ids)}
-
-    def _note_unlisted(self, run_ids: Sequence[int], unlisted: set[int]) -> None:
-        """A new run may be listed a little late; a list that leaves out a run twice is none by id."""
-        if self._unlisted & unlisted:
-            self._ask_singly("It leaves out runs that exist.")
-        self._unlisted = (self._unlisted - set(run_ids)) | unlisted
-
-    def _ask_singly(self, reason: str) -> None:
-        if self._lists_by_id:
-            self._lists_by_id = False
-            log.warning(
-                "dbt Cloud (connection %r) does not list runs by id; asking for each run singly. %s",
-                self._key.conn_id,
-                reason,
             )
+        self._reconnect()
+        self._outage.failed(reason, self._clock())
+        loop_now = asyncio.get_running_loop().time()
+        self._deliver(dict.fromkeys(self._schedule.due(loop_now), reason), loop_now)
+        return None
+
+    def _reconnect(self) -> None:
+        """Read the connection again: token, host or budget may have been changed."""
+        self._hook.forget()
+        self._budget = self._reserved = None

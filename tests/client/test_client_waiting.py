@@ -1,6 +1,7 @@
 """When a wait is over: the decision by itself, over all sequences, and the client's own loop around it."""
 
 import itertools
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -337,6 +338,29 @@ def test_wait_returns_the_ended_run(impatient: DBTCloudClientV2, api: Cloud, tim
     assert time.slept == [7, 7, 7]
 
 
+def test_wait_without_an_interval_asks_for_the_jobs_history(impatient: DBTCloudClientV2, time: Any) -> None:
+    """Once, when the run has gone on for a while; then the looks are sparse until its usual end is near."""
+    started = time.now
+
+    def stamp(at: float) -> str:
+        return datetime.fromtimestamp(at, UTC).isoformat()
+
+    def the_run(_: Any) -> Any:
+        status = 10 if time.now >= started + 600 else 3
+        run = {"id": 5, "status": status, "job_definition_id": 8, "started_at": stamp(started)}
+        return 200, {}, json.dumps({"data": run})
+
+    earlier = {"status": 10, "started_at": stamp(0), "finished_at": stamp(600)}
+    history = {"data": [{"id": number, **earlier} for number in range(5)]}
+    with responses.RequestsMock() as mock:
+        mock.add_callback("GET", "https://dbt.test/api/v2/accounts/7/runs/5/", the_run)
+        asked = mock.get("https://dbt.test/api/v2/accounts/7/runs/", json=history)
+        assert impatient.wait_for_run(5).status is RunStatus.SUCCESS
+    assert asked.call_count == 1
+    assert len(time.slept) < 40
+    assert time.now - started < 606
+
+
 @given(
     st.sampled_from([1, 2, 3, 42]),
     st.lists(st.sampled_from([1, 3, 42, 400, 401, 403, 404, 429, 500, 502, 503, 504]), max_size=4),
@@ -430,7 +454,7 @@ def test_outage_beyond_tolerance_raises_the_failure(
     """The last one."""
     api.shows(3, 502)
     with pytest.raises(ServerError):
-        impatient.wait_for_run(5, outage_tolerance=100)
+        impatient.wait_for_run(5, poll_interval=10, outage_tolerance=100)
     assert sum(time.slept) == 110
 
 
@@ -438,7 +462,7 @@ def test_outage_is_logged_once(
     impatient: DBTCloudClientV2, api: Cloud, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A line at its begin, one at its end."""
-    caplog.set_level(logging.INFO, "airflow_provider_dbtcloud_dlt.client.client")
+    caplog.set_level(logging.INFO, "airflow_provider_dbtcloud_dlt.client.blocking")
     api.shows(3, 502, 502, 502, 10)
     impatient.wait_for_run(5)
     assert [message.partition(";")[0] for message in caplog.messages] == [
@@ -468,7 +492,7 @@ def test_timeout_has_the_run_as_last_seen(impatient: DBTCloudClientV2, api: Clou
     """And the last pause is cut to what is left."""
     api.shows(3)
     with pytest.raises(RunTimeoutError, match=r"Job run 5 has not ended within the timeout") as raised:
-        impatient.wait_for_run(5, timeout=25)
+        impatient.wait_for_run(5, poll_interval=10, timeout=25)
     assert raised.value.run is not None
     assert raised.value.run.status is RunStatus.RUNNING
     assert time.slept == [10, 10, 5]

@@ -155,6 +155,19 @@ def test_outage_tolerance() -> None:
     assert settings({"outage_tolerance": "60"}).outage_tolerance == 60.0
 
 
+def test_requests_per_minute() -> None:
+    """A number; by default well under dbt's limit."""
+    assert settings({"requests_per_minute": 300}).requests_per_minute == 300.0
+    assert settings({}).requests_per_minute == 2000.0
+
+
+@pytest.mark.parametrize("value", [0, -1, "many", True])
+def test_requests_per_minute_that_is_none_is_refused(value: object) -> None:
+    """With the key's name."""
+    words = "extra 'requests_per_minute' must be a positive number of requests"
+    assert words in refusal({"requests_per_minute": value})
+
+
 def test_outage_tolerance_that_is_none_is_refused() -> None:
     """What is no number of seconds is refused with the key's name."""
     assert "extra 'outage_tolerance' must be a positive number" in refusal({"outage_tolerance": "long"})

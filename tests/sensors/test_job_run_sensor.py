@@ -255,6 +255,41 @@ def test_deferral_keeps_what_it_was_given(emu: Emulator, context: MakeContext, t
     assert (stored["poll_interval"], stored["outage_tolerance"], stored["account_id"]) == (7, 9, 1)
 
 
+def test_deferral_leaves_the_interval_open(emu: Emulator, context: MakeContext, triggerer: Any) -> None:
+    """Without poke_interval the poller decides."""
+    emu.script_job(emu.job_id, seconds=60)
+    deferred = triggerer.deferral(sensor(emu.trigger(), poke_interval=None), context())
+    assert deferred.trigger.serialize()[1]["poll_interval"] is None
+
+
+@pytest.mark.parametrize(("mode", "shortest"), [("poke", 5), ("reschedule", 60)])
+def test_next_look_from_a_worker_without_an_interval(
+    emu: Emulator, context: MakeContext, mode: str, shortest: float
+) -> None:
+    """A new run is looked at as often as this way of waiting bears."""
+    emu.script_job(emu.job_id, seconds=60)
+    waiting = sensor(emu.trigger(), deferrable=False, mode=mode, poke_interval=None, timeout=1000)
+    waiting.poke(context())
+    assert waiting._get_next_poke_interval(0.0, lambda: 0.0, 1) == shortest
+
+
+def test_next_look_from_a_worker_is_not_beyond_the_timeout(emu: Emulator, context: MakeContext) -> None:
+    """The sensor's time is up then."""
+    emu.script_job(emu.job_id, seconds=60)
+    waiting = sensor(emu.trigger(), deferrable=False, poke_interval=None, timeout=100)
+    waiting.poke(context())
+    assert waiting._get_next_poke_interval(0.0, lambda: 97.0, 1) == 3
+
+
+def test_exponential_backoff_stays_airflows(emu: Emulator, context: MakeContext) -> None:
+    """Who asks for it gets it, from a minute on."""
+    waiting = sensor(
+        emu.trigger(), deferrable=False, poke_interval=None, exponential_backoff=True, timeout=1000
+    )
+    waiting.poke(context())
+    assert 60 <= waiting._get_next_poke_interval(0.0, lambda: 0.0, 2) < 120
+
+
 @pytest.mark.parametrize("status", ["success", "error", "unreachable"])
 def test_run_that_goes_on_is_waited_for_again(
     emu: Emulator, context: MakeContext, triggerer: Any, status: str

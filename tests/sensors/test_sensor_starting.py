@@ -272,6 +272,12 @@ def test_stored_mapped_sensor_does_not(dag: DAG) -> None:
     assert not stored(dag, "wait").start_from_trigger
 
 
+@pytest.mark.parametrize(("given", "stored_interval"), [({}, None), ({"poke_interval": 7}, 7)])
+def test_interval(given: dict[str, Any], stored_interval: float | None) -> None:
+    """Where none is given the poller finds its own."""
+    assert arguments_of(sensor(**given))["poll_interval"] == stored_interval
+
+
 @pytest.mark.parametrize(
     ("limits", "seconds"),
     [

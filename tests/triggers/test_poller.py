@@ -5,7 +5,6 @@ import contextlib
 import contextvars
 import gc
 import logging
-import math
 import re
 import threading
 import time
@@ -14,17 +13,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
-from airflow_provider_dbtcloud_dlt.client import RateLimitError
+from airflow_provider_dbtcloud_dlt.client import RateLimitError, habits
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks import connection
-from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
 from airflow_provider_dbtcloud_dlt.triggers import poller as poller_module
-from airflow_provider_dbtcloud_dlt.triggers.poller import Poller, PollerKey, Subscription
+from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 
 SOON = 0.05
 LISTS = r"GET .*/runs/\?"
@@ -74,6 +70,19 @@ def test_250_waits_cost_three_requests(emu: Emulator) -> None:
     assert len(emu.requests) == 3
 
 
+def test_many_waits_share_few_connections(emu: Emulator) -> None:
+    """As many as requests are made at once, however many runs and looks there are."""
+    emu.script_job(emu.job_id, seconds=0.5)
+    run_ids = [emu.trigger() for _ in range(600)]
+    before = emu.connections
+
+    async def main() -> list[Ending]:
+        return await asyncio.gather(*map(wait, run_ids))
+
+    run(main())
+    assert emu.connections - before <= poller_module.FEWEST_REQUESTS_AT_ONCE
+
+
 def test_each_waiter_gets_its_own_runs_ending(emu: Emulator) -> None:
     """Of runs that end differently each waiter hears its own."""
     run_ids = {}
@@ -115,7 +124,7 @@ def test_late_joiner_is_asked_for(emu: Emulator) -> None:
     assert run(main()).status == "success"
 
 
-def test_free_places_go_to_those_due_next(emu: Emulator) -> None:
+def test_free_places_go_to_those_due_next(emu: Emulator, at_once: None) -> None:
     """A request for one run takes along another that would be due later."""
     emu.script_job(emu.job_id, seconds=0.3)
     often, seldom = emu.trigger(), emu.trigger()
@@ -143,26 +152,126 @@ def test_seldom_looks_alone_are_seldom(emu: Emulator) -> None:
     assert len(emu.requests) == 2
 
 
-@given(dues=st.lists(st.floats(0, 200), min_size=1, max_size=350), by_id=st.booleans())
-def test_who_is_asked_for(dues: list[float], by_id: bool) -> None:
-    """All who are due; and if runs are listed, those due next, as far as no request more is needed."""
+def test_burst_is_gathered(emu: Emulator) -> None:
+    """Waits that begin one after the other, within seconds, are asked for together at the first look."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_ids = [emu.trigger() for _ in range(100)]
 
     async def main() -> None:
-        poller = Poller(DbtCloudHook("unused"), PollerKey("unused", None, ""))
-        poller._lists_by_id = by_id
-        waiting = [Subscription(Wait(1), 1, due) for due in dues]
-        chosen = poller._due(waiting, 100.0)
-        due = [one for one in waiting if one.due <= 100]
-        assert set(map(id, due)) <= set(map(id, chosen))
-        if by_id:
-            assert math.ceil(len(chosen) / 100) == math.ceil(len(due) / 100)
-            assert len(chosen) == len(waiting) or len(chosen) % 100 == 0
-        else:
-            assert len(chosen) == len(due)
-        left = {id(one): one for one in waiting if one not in chosen}
-        assert all(one.due >= max((c.due for c in chosen), default=0) for one in left.values())
+        waits = []
+        for run_id in run_ids:
+            waits.append(asyncio.create_task(wait(run_id, 1.0)))
+            await asyncio.sleep(0.001)
+        await until(lambda: bool(emu.requests))
+        await asyncio.sleep(0.3)
+        for waiter in waits:
+            waiter.cancel()
 
-    asyncio.run(main())
+    run(main())
+    assert len(emu.requests) <= 2
+
+
+def test_new_run_is_not_taken_along_at_once(emu: Emulator) -> None:
+    """Airflow may fail a task whose trigger fires within seconds of its deferral."""
+    emu.script_job(emu.job_id, seconds=60)
+    old, new = emu.trigger(), emu.trigger()
+
+    async def main() -> None:
+        waits = [asyncio.create_task(wait(old)), asyncio.create_task(wait(new, 100))]
+        await until(lambda: len(emu.requests) >= 5)
+        for waiter in waits:
+            waiter.cancel()
+
+    run(main())
+    assert not asked(emu, str(new))
+
+
+def test_second_waiter_of_a_run_that_has_ended_is_told(emu: Emulator) -> None:
+    """Also while the first one, who knows, is still there."""
+    run_id = emu.trigger()
+
+    async def main() -> Ending:
+        poller = Poller.shared("dbt_cloud_default", None, {})
+        async with poller.subscribed(Wait(run_id), SOON) as first:
+            await first.ended
+            return await wait(run_id)
+
+    assert run(main()).status == "success"
+
+
+# --- without an interval ---------------------------------------------------------------------------------
+
+
+def test_history_is_asked_for_once_a_job(emu: Emulator, at_once: None) -> None:
+    """Two waits that leave the interval to us cost one request for the job's earlier runs."""
+    emu.script_job(emu.job_id, seconds=3600)
+    run_ids = [emu.trigger(), emu.trigger()]
+
+    async def main() -> None:
+        waits = [asyncio.create_task(wait(run_id, None)) for run_id in run_ids]
+        await until(lambda: bool(asked(emu, "job_definition_id")))
+        await asyncio.sleep(0.3)
+        for waiter in waits:
+            waiter.cancel()
+
+    run(main())
+    assert len(asked(emu, "job_definition_id")) == 1
+
+
+def test_wait_ends_without_an_interval(emu: Emulator, at_once: None) -> None:
+    """It is seen soon, whatever is known of the job."""
+    assert run(wait(emu.trigger(), None)).status == "success"
+
+
+def test_history_that_is_refused_does_not_matter(emu: Emulator, at_once: None) -> None:
+    """The wait goes on with what is known."""
+    emu.fail_next(1000, status=403, path="job_definition_id", body="{}")
+    emu.script_job(emu.job_id, seconds=1)
+    run_id = emu.trigger()
+
+    assert run(wait(run_id, None)).status == "success"
+    assert asked(emu, "job_definition_id")
+
+
+@pytest.fixture
+def at_once(mocker: MockerFixture) -> None:
+    """Neither the first look nor the job's history has to wait."""
+    mocker.patch.object(poller_module, "FIRST_LOOK_SECONDS", SOON)
+    mocker.patch.object(habits, "_WORTH_ASKING_SECONDS", 0.0)
+
+
+# --- the account's budget --------------------------------------------------------------------------------
+
+
+def test_waits_beyond_the_budget_look_less_often(emu: Emulator, connect: Callable[..., None]) -> None:
+    """Nothing fails; there are only so many requests."""
+    connect(host=emu.host, login="1", password=emu.token, extra={"requests_per_minute": 30})
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+
+    async def main() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wait(run_id), 1.0)
+
+    run(main())
+    assert 5 <= len(emu.requests) <= 7  # ten seconds' worth at once, then one every two seconds
+
+
+def test_connections_to_one_account_share_its_budget(emu: Emulator, connect: Callable[..., None]) -> None:
+    """And each gets its share."""
+    connect(host=emu.host, login="1", password=emu.token, extra={"requests_per_minute": 240})
+    connect("other", host=emu.host, login="1", password=emu.token, extra={"requests_per_minute": 240})
+    emu.script_job(emu.job_id, seconds=60)
+    mine, others = emu.trigger(), emu.trigger()
+
+    async def main() -> None:
+        both = asyncio.gather(wait(mine, 0.01), wait(others, 0.01, conn_id="other"))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(both, 3.0)
+
+    run(main())
+    assert len(emu.requests) <= 54
+    assert abs(len(asked(emu, str(mine))) - len(asked(emu, str(others)))) <= 8
 
 
 # --- apart -----------------------------------------------------------------------------------------------
@@ -350,15 +459,15 @@ def test_html_is_outlived(emu: Emulator, outage: Callable[..., str]) -> None:
 
 def test_rate_limit_is_outlived(emu: Emulator, outage: Callable[..., str]) -> None:
     """429s pass."""
-    assert outage(lambda: emu.fail_next(3, status=429, body="{}")) == "success"
+    assert outage(lambda: emu.fail_next(1, status=429, body="{}")) == "success"
 
 
 def test_retry_after_stretches_the_interval() -> None:
     """A server that asks for a pause is not asked again before it is over."""
 
     async def main() -> float:
-        waiter = Subscription(Wait(1), 5.0, due=0.0)
-        waiter.saw(RateLimitError("slow down", retry_after=300.0), now=100.0)
+        waiter = Poller.shared("unused", None, {}).subscribed(Wait(1), 5.0)
+        waiter.saw(RateLimitError("slow down", retry_after=300.0), now=100.0, since=100.0, pause=0.0)
         return waiter.due
 
     assert run(main()) == 400.0
@@ -393,12 +502,12 @@ def test_unknown_run_concerns_its_waiter_alone(emu: Emulator) -> None:
     async def main() -> list[Ending]:
         unknown = asyncio.create_task(wait(999))
         endings = await asyncio.gather(*map(wait, run_ids))
+        await until(lambda: bool(asked(emu, "/runs/999/")))
         assert not unknown.done()
         unknown.cancel()
         return endings
 
     assert [ending.status for ending in run(main())] == ["success", "success"]
-    assert asked(emu, "/runs/999/")
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
@@ -443,16 +552,6 @@ def test_missing_run_is_found_singly(emu: Emulator) -> None:
     assert len(asked(emu, r"/runs/\d+/$")) == 2
 
 
-def test_list_that_leaves_out_a_run_twice_is_given_up(
-    emu: Emulator, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A list that goes on leaving out a run which exists is none by id, and the log says so once."""
-    emu.fail_next(1000, status=200, path=LISTS, body='{"status": {"code": 200}, "data": []}')
-    assert wait_for_two(emu) == ["success", "success"]
-    assert len(asked(emu, LISTS)) == 2
-    assert len(warnings_of(caplog)) == 1
-
-
 def test_passing_refusal_of_a_list_is_no_reason_to_give_it_up(
     emu: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -460,15 +559,6 @@ def test_passing_refusal_of_a_list_is_no_reason_to_give_it_up(
     emu.fail_next(1, status=408, path=LISTS, body="{}")
     assert wait_for_two(emu) == ["success", "success"]
     assert warnings_of(caplog) == []
-
-
-def test_clock_that_steps_back_ends_nobodys_wait(emu: Emulator) -> None:
-    """A look for nobody, as a clock that is set back can cause it, is none."""
-
-    async def main() -> None:
-        await Poller(DbtCloudHook(), PollerKey("unused", None, ""))._look([])
-
-    run(main())
 
 
 def wait_for_two(emu: Emulator) -> list[str]:
@@ -484,24 +574,6 @@ def wait_for_two(emu: Emulator) -> list[str]:
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "singly" in record.getMessage()]
-
-
-def test_list_by_id_that_is_refused(emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that refuses pk__in is asked for each run from then on; that is said once."""
-    refusal = '{"status": {"code": 400, "user_message": "No."}, "data": "\'pk__in\' is not allowed"}'
-    emu.fail_next(1000, status=400, path=LISTS, body=refusal)
-    assert wait_for_two(emu) == ["success", "success"]
-    assert len(asked(emu, LISTS)) == 1
-    assert len(warnings_of(caplog)) == 1
-
-
-def test_list_by_id_that_is_ignored(emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that ignores pk__in is asked for each run from then on; that is said once."""
-    others = '{"status": {"code": 200}, "data": [{"id": 5, "status": 10}, {"id": 6, "status": 10}]}'
-    emu.fail_next(1000, status=200, path=LISTS, body=others)
-    assert wait_for_two(emu) == ["success", "success"]
-    assert len(asked(emu, LISTS)) == 1
-    assert len(warnings_of(caplog)) == 1
 
 
 def test_rotated_token_is_read_again(emu: Emulator, connect: Callable[..., None]) -> None:
