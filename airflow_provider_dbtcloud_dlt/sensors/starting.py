@@ -189,7 +189,13 @@ def _environment() -> jinja2.Environment:
 
 def _has_own_params(sensor: DbtCloudJobRunSensor) -> bool:
     dag = sensor.get_dag()
-    return bool(set(sensor.params) - set(dag.params if dag else ()))
+    of_dag = _contents(dag.params) if dag else {}
+    return any(of_dag.get(name) != content for name, content in _contents(sensor.params).items())
+
+
+def _contents(params: Any) -> dict[str, Any]:
+    """What each of a task's or a DAG's params may be, and is by default."""
+    return {name: (param.schema, param.value) for name, param in params.items()}
 
 
 def _is_expanded_over(sensor: DbtCloudJobRunSensor) -> bool:

@@ -84,8 +84,9 @@ def test_triggerers_with_queues(monkeypatch: pytest.MonkeyPatch) -> None:
         {"pre_execute": do_nothing},
         {"post_execute": do_nothing},
         {"params": {"more": Param(type="integer")}},
+        {"params": {"run": Param(type="string")}},
     ],
-    ids=lambda arguments: next(iter(arguments)),
+    ids=str,
 )
 def test_what_needs_a_worker_first(dag: DAG, arguments: dict[str, Any]) -> None:
     """Limits and hooks of which the triggerer knows nothing."""
