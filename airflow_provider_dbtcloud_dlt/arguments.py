@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
+
+if TYPE_CHECKING:
+    from airflow_provider_dbtcloud_dlt.hooks.connection import Settings
 
 
 def is_plain(value: object) -> bool:
@@ -43,6 +47,21 @@ def rendered_id(name: str, value: object) -> int:
         hint = " A job's name goes into job_name." if name == "job_id" else ""
         raise InvalidRequestError(f"{name} must be a whole number, but rendered to {text[:80]!r}.{hint}")
     return int(text)
+
+
+def default_run_id(settings: Settings, task_id: str) -> int:
+    """Return the connection's run, for a task that names none.
+
+    Raises:
+        InvalidRequestError: the connection names none either.
+    """
+    default = settings.defaults.get("run_id")
+    if default is None:
+        raise InvalidRequestError(
+            f"Task {task_id!r} names no run: give run_id, such as the output of the task that starts it, or "
+            f"put a run_id into the extra of {settings.origin}."
+        )
+    return rendered_id("run_id", default)
 
 
 def seconds(name: str, value: float | timedelta) -> float:

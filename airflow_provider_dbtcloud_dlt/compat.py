@@ -5,10 +5,13 @@ Each name is bound once, to whatever this Airflow offers; newer Airflows warn wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from airflow import __version__ as airflow_version
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
+from packaging.version import Version
 
 try:  # Airflow 3.2 and newer
     from airflow.sdk.configuration import conf
@@ -37,6 +40,7 @@ except ImportError:  # Airflow 3.1
     )
 
 __all__ = [
+    "STARTS_IN_TRIGGERER",
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
@@ -46,16 +50,27 @@ __all__ = [
     "AirflowTaskTimeout",
     "TaskDeferred",
     "airflow_base_url",
+    "delete_task_xcom",
+    "has_trigger_queues",
     "is_present_try",
     "is_refusal",
+    "is_trigger_timeout",
     "task_state",
     "task_xcom",
 ]
+
+STARTS_IN_TRIGGERER = Version(airflow_version) >= Version("3.3.1")
+"""Whether a task can begin and end in the triggerer; 3.3.0 does it as well, but then knows no retries."""
 
 
 def airflow_base_url() -> str:
     """This Airflow's address, as far as this process is told; empty when it is not."""
     return str(conf.get("api", "base_url", fallback="") or "")
+
+
+def has_trigger_queues() -> bool:
+    """Whether triggerers may be there for some queues only (Airflow 3.2 and newer)."""
+    return bool(conf.getboolean("triggerer", "queues_enabled", fallback=False))
 
 
 def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
@@ -80,6 +95,16 @@ def task_xcom(key: str, dag_id: str, run_id: str, task_id: str, map_index: int) 
     return XCom.get_one(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
 
 
+async def delete_task_xcom(key: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
+    """Delete what a task instance has pushed under a key, if it has; from a trigger."""
+    from airflow.sdk.execution_time import task_runner  # no DAG file needs it
+    from airflow.sdk.execution_time.comms import DeleteXCom
+
+    # Not by `XCom.delete`, which reads the value first: where there is none, Airflow logs an error.
+    question = DeleteXCom(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+    await task_runner.SUPERVISOR_COMMS.asend(question)
+
+
 def is_present_try(try_id: UUID) -> bool:
     """Whether a try is its task's present one: Airflow knows it by its id no more when there is a later one.
 
@@ -96,6 +121,16 @@ def is_present_try(try_id: UUID) -> bool:
             return False
         raise
     return True
+
+
+def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether Airflow resumes a task since its own limit for the trigger has passed."""
+    if not STARTS_IN_TRIGGERER:
+        return False
+    from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+
+    reason = (next_kwargs or {}).get("error")
+    return next_method == TRIGGER_FAIL_REPR and reason == TriggerFailureReason.TRIGGER_TIMEOUT
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -9,12 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.triggers.base import StartTriggerArgs
 
-from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id, seconds
+from airflow_provider_dbtcloud_dlt.arguments import (
+    check_id_argument,
+    default_run_id,
+    rendered_id,
+    seconds,
+)
 from airflow_provider_dbtcloud_dlt.client import (
     DbtCloudError,
     InvalidCredentialsException,
-    InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
     Run,
@@ -25,10 +30,21 @@ from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.habits import Habits
 from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait
-from airflow_provider_dbtcloud_dlt.compat import AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_dbtcloud_dlt.compat import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    is_trigger_timeout,
+)
 from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
+from airflow_provider_dbtcloud_dlt.sensors.starting import (
+    OfTask,
+    can_start_in_triggerer,
+    outcomes_on_worker,
+    upstream_of,
+)
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
+from airflow_provider_dbtcloud_dlt.triggers.job_run_sensor import DbtCloudRunSensorTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -50,6 +66,9 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         account_id: instead of the connection's account.
         deferrable: wait in the triggerer; if not, the wait holds the worker (or, with
             ``mode="reschedule"``, takes one again at every look).
+        start_in_triggerer: begin in the triggerer as well, and end there: no worker is needed at all. Airflow
+            then heeds neither pools nor limits of running tasks. A sensor for which that would lose
+            something begins or ends on a worker.
         poke_interval: seconds between two looks at the run. Default: dense around the time at which the
             job's earlier runs ended, sparse before; without such a history the end is seen late by a
             hundredth of the run's duration at most. One request serves up to 100 waiting runs.
@@ -69,6 +88,9 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("dbt_cloud_conn_id", "run_id", "account_id")
     ui_color = "#ffb59e"
+    start_in_triggerer = False  # until all is set: Airflow asks in between
+    start_from_trigger = OfTask(lambda sensor: sensor._starts_in_triggerer(), of_class=False)
+    start_trigger_args = OfTask(lambda sensor: sensor._start_trigger_args(), of_class=None)
 
     def __init__(
         self,
@@ -77,6 +99,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         run_id: int | str | None = None,
         account_id: int | str | None = None,
         deferrable: bool = True,
+        start_in_triggerer: bool = True,
         poke_interval: timedelta | float | None = None,
         outage_tolerance: float | timedelta | None = None,
         hook_params: Mapping[str, Any] | None = None,
@@ -97,6 +120,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         self._seen: Run | None = None
         check_id_argument("run_id", run_id)
         self._check_access()
+        self.start_in_triggerer = start_in_triggerer
 
     @cached_property
     def _outage(self) -> Outage:
@@ -181,6 +205,63 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
             self._fail(ended.message, AirflowSensorTimeout if is_sensors_own else DbtCloudJobRunException)
         return self._wait_deferred(end_time, execution_deadline)
 
+    def resume_from_triggerer(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
+        """Go on after a wait that began in the triggerer, or begin here if it could not begin there."""
+        if event is None:
+            return self.execute(context)
+        return self.execute_complete(
+            context, event, event["end_time"], event["execution_deadline"], event["run_id"]
+        )
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Airflow's own limit for a wait that began in the triggerer is a time-out like those of the wait."""
+        if is_trigger_timeout(next_method, next_kwargs):
+            next_method, next_kwargs = "resume_from_triggerer", {"event": self._time_is_up()}
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _time_is_up(self) -> dict[str, Any]:
+        limit = self.execution_timeout
+        run_id, now = self._find_run(), time.time()
+        is_own = limit is None or self.timeout <= limit.total_seconds()
+        name = "timeout" if is_own else "execution_timeout"
+        return {
+            "status": "timeout",
+            "run_id": run_id,
+            "message": f"Job run {run_id} has not ended within the {name}.",
+            "end_time": now if is_own else now + self.timeout,
+            "execution_deadline": None if limit is None else now,
+        }
+
+    def _starts_in_triggerer(self) -> bool:
+        # What a subclass does on its worker is not known in the triggerer.
+        return self.start_in_triggerer and type(self) is DbtCloudJobRunSensor and can_start_in_triggerer(self)
+
+    def _start_trigger_args(self) -> StartTriggerArgs | None:
+        if not self._starts_in_triggerer():
+            return None
+        upstream, limit = upstream_of(self), self.execution_timeout
+        trigger = DbtCloudRunSensorTrigger(
+            dbt_cloud_conn_id=self.dbt_cloud_conn_id,
+            run_id=None if upstream else self.run_id,
+            upstream=upstream,
+            account_id=self.account_id,
+            timeout=self.timeout,
+            execution_timeout=None if limit is None else limit.total_seconds(),
+            poll_interval=self.interval,
+            outage_tolerance=self.outage_tolerance,
+            hook_params=self.hook_params,
+            is_soft=self.soft_fail or self.never_fail,
+            pushes_result=self.do_xcom_push,
+            on_worker=outcomes_on_worker(self),
+        )
+        path, arguments = trigger.serialize()
+        return StartTriggerArgs(
+            trigger_cls=path,
+            trigger_kwargs=arguments,
+            next_method="resume_from_triggerer",
+            timeout=timedelta(seconds=trigger.airflow_limit),
+        )
+
     def _wait_deferred(self, end_time: float, execution_deadline: float | None) -> NoReturn:
         self._hand_over(
             self._find_run(), self.interval, end_time=end_time, execution_deadline=execution_deadline
@@ -189,13 +270,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
     def _find_run(self) -> int:
         if self._run_id_given:
             return rendered_id("run_id", self.run_id)
-        default = self.hook.settings.defaults.get("run_id")
-        if default is None:
-            raise InvalidRequestError(
-                f"Task {self.task_id!r} names no run: give run_id, such as the output of the task that "
-                f"starts it, or put a run_id into the extra of {self.hook.settings.origin}."
-            )
-        return rendered_id("run_id", default)
+        return default_run_id(self.hook.settings, self.task_id)
 
     def _result(self, run: Run) -> int:
         if run.status is not RunStatus.SUCCESS:

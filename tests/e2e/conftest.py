@@ -24,10 +24,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlightsStack]:
     content["environments"].append({"id": 101, "name": "Empty", "project": "Flights", "schema": "nowhere"})
     steps = ["dbt test --select daily_summary"]
     content["jobs"].append({"name": "Broken", "environment": "Empty", "steps": steps})
-    script = {"seconds": 3600, "concurrent": True}
-    content["jobs"].append(
-        {"name": "Endless", "environment": "Empty", "steps": ["dbt build"], "script": script}
-    )
+    scripts = {
+        "Endless": {"seconds": 3600},
+        "Quick": {"seconds": 8},
+        "Failing": {"seconds": 8, "steps": [["dbt build", "error", "Database Error in model daily_delays"]]},
+    }
+    content["jobs"] += [
+        {
+            "name": name,
+            "environment": "Empty",
+            "steps": ["dbt build"],
+            "script": {**script, "concurrent": True},
+        }
+        for name, script in scripts.items()
+    ]
     config.write_text(yaml.safe_dump(content))
     with FlightsStack(folder, dags=dags, emulator_config=config) as running:
         yield running

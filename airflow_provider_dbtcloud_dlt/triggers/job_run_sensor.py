@@ -1,0 +1,311 @@
+"""The trigger that is a sensor's whole life: it begins the wait and ends the task, and no worker is needed.
+
+Where Airflow can't do from a trigger what it does on a worker, the trigger hands over to one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import (
+    BaseTrigger,
+    TaskFailedEvent,
+    TaskSkippedEvent,
+    TaskSuccessEvent,
+    TriggerEvent,
+)
+
+from airflow_provider_dbtcloud_dlt.arguments import default_run_id, rendered_id
+from airflow_provider_dbtcloud_dlt.client import (
+    DbtCloudError,
+    InvalidCredentialsException,
+    InvalidRequestError,
+    PermissionDeniedError,
+    Run,
+)
+from airflow_provider_dbtcloud_dlt.client.failure import report_failure
+from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
+from airflow_provider_dbtcloud_dlt.compat import delete_task_xcom
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
+from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
+from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
+from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
+
+GRACE_SECONDS = 600.0
+"""How much later than the sensor's ``timeout`` Airflow ends the wait itself, should no triggerer do so."""
+
+REFUSAL_SECONDS = 60.0
+"""Within this time of the try's beginning, a token that is refused is taken to be wrong, not rotated."""
+
+Outcome = Literal["success", "skip", "timeout", "failure"]
+
+_END_EVENTS = {
+    "success": TaskSuccessEvent,
+    "skip": TaskSkippedEvent,
+    "timeout": TaskFailedEvent,
+    "failure": TaskFailedEvent,
+}
+
+# Reading a failed run's steps blocks; the event loop's own threads are there for everybody's work.
+_failure_readers = ThreadPoolExecutor(8, thread_name_prefix="dbt-cloud-failures")
+
+
+@dataclass(slots=True)
+class SensorWait(Wait):
+    """A wait that tells when its run is seen for the first time, and keeps it when it has ended.
+
+    Attributes:
+        begun: when the sensor's try began, in seconds since the epoch.
+        shown: the run's page, once the run has been seen.
+        run: the run, once it has ended.
+    """
+
+    begun: float = 0.0
+    shown: asyncio.Future[str | None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future(), init=False
+    )
+    run: Run | None = field(default=None, init=False)
+
+    def answered(self, run: Run, now: float) -> Ending | None:
+        """The API showed the run."""
+        if not self.shown.done():
+            self.shown.set_result(run.href)
+        if run.is_terminal:
+            self.run = run
+        return Wait.answered(self, run, now)
+
+    def failed(self, error: DbtCloudError, now: float) -> Ending | None:
+        """The API failed to show the run; a refusal is final as long as nothing else has been seen."""
+        is_refusal = isinstance(error, InvalidCredentialsException | PermissionDeniedError)
+        if is_refusal and not self.shown.done() and now - self.begun < REFUSAL_SECONDS:
+            return Ending("error", str(error))
+        return Wait.failed(self, error, now)
+
+    @property
+    def is_own_limit(self) -> bool:
+        """Whether the sensor's ``timeout`` ends the wait before the task's ``execution_timeout``."""
+        return self.deadline == self.end_time
+
+
+class DbtCloudRunSensorTrigger(BaseTrigger):
+    """Waits until a run has ended, shows it in the task's XComs, and ends the task accordingly.
+
+    Airflow renders those arguments that bear the names of the sensor's template fields.
+
+    Args:
+        dbt_cloud_conn_id: the Airflow connection; it keeps the secret, nothing of which is among these.
+        run_id: the run; default: the connection's.
+        upstream: the task and the key of the XCom that is the run's id, instead of `run_id`.
+        account_id: instead of the connection's account.
+        timeout: the sensor's, in seconds.
+        execution_timeout: the task's, in seconds.
+        poll_interval: seconds between two looks at the run; default: as needed.
+        outage_tolerance: seconds for which an API that does not answer is outlived; default: the
+            connection's.
+        hook_params: further arguments of `DbtCloudHook`; JSON values.
+        is_soft: skip the task instead of failing it.
+        pushes_result: push the run's id as the task's result.
+        on_worker: outcomes for which the task goes on, and ends, on a worker.
+    """
+
+    def __init__(
+        self,
+        dbt_cloud_conn_id: str,
+        run_id: int | str | None = None,
+        upstream: Sequence[str] | None = None,
+        account_id: int | str | None = None,
+        timeout: float = 7 * 24 * 3600.0,
+        execution_timeout: float | None = None,
+        poll_interval: float | None = None,
+        outage_tolerance: float | None = None,
+        hook_params: Mapping[str, Any] | None = None,
+        is_soft: bool = False,
+        pushes_result: bool = True,
+        on_worker: Sequence[Outcome] = (),
+    ) -> None:
+        # Nothing is checked here: an error while Airflow builds a trigger would take all others along.
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dbt_cloud_conn_id = dbt_cloud_conn_id
+        self.run_id = run_id
+        self.upstream = upstream
+        self.account_id = account_id
+        self.timeout = timeout
+        self.execution_timeout = execution_timeout
+        self.poll_interval = poll_interval
+        self.outage_tolerance = outage_tolerance
+        self.hook_params = {
+            name: value
+            for name, value in (hook_params or {}).items()
+            if name not in OFFICIAL_RETRY_PARAMETERS  # they may be objects that can't be stored
+        }
+        self.is_soft = is_soft
+        self.pushes_result = pushes_result
+        self.on_worker = on_worker
+        self.timeout_after: datetime | None = None
+        """Airflow's own limit for this try, which Airflow sets: it outlives a triggerer's restart."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, which Airflow keeps in its database."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "dbt_cloud_conn_id": self.dbt_cloud_conn_id,
+                "run_id": self.run_id,
+                "upstream": self.upstream,
+                "account_id": self.account_id,
+                "timeout": self.timeout,
+                "execution_timeout": self.execution_timeout,
+                "poll_interval": self.poll_interval,
+                "outage_tolerance": self.outage_tolerance,
+                "hook_params": self.hook_params,
+                "is_soft": self.is_soft,
+                "pushes_result": self.pushes_result,
+                "on_worker": self.on_worker,
+            },
+        )
+
+    @property
+    def airflow_limit(self) -> float:
+        """Seconds from the try's beginning to Airflow's own limit for the wait."""
+        limit = self.timeout + GRACE_SECONDS
+        return limit if self.execution_timeout is None else min(limit, self.execution_timeout)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event that ends the task, or lets it go on on a worker."""
+        try:
+            event = await self._live()
+        except Exception:  # a worker can do what could not be done here, or say why not
+            self.log.warning("The sensor goes on on a worker.", exc_info=True)
+            event = _resumption(None)
+        yield event
+
+    async def _live(self) -> TriggerEvent:
+        try:
+            await self._forget_result_of_earlier_try()
+            account_id = None if self.account_id is None else rendered_id("account_id", self.account_id)
+            wait = await self._wait(account_id)
+        except DbtCloudError as error:  # arguments or connection are wrong: soft_fail is not about that
+            self.log.error("%s", error)
+            return self._end("failure", None)
+        poller = Poller.shared(self.dbt_cloud_conn_id, account_id, self.hook_params)
+        async with poller.subscribed(wait, self.poll_interval) as subscription:
+            first: set[asyncio.Future[Any]] = {wait.shown, subscription.ended}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if wait.shown.done():
+                await self._show(wait.run_id, wait.shown.result())
+            ending = await subscription.ended
+        return await self._end_as(ending, wait, account_id)
+
+    async def _wait(self, account_id: int | None) -> SensorWait:
+        settings = await settings_of(self.dbt_cloud_conn_id, account_id, self.hook_params)
+        if self.upstream is not None:
+            run_id = await self._run_of_upstream(*self.upstream)
+        elif self.run_id is not None:
+            run_id = rendered_id("run_id", self.run_id)
+        else:
+            run_id = default_run_id(settings, self._place["task_id"])
+        begun = self._begun()
+        limit = self.execution_timeout
+        return SensorWait(
+            run_id,
+            end_time=begun + self.timeout,
+            execution_deadline=None if limit is None else begun + limit,
+            outage_tolerance=self.outage_tolerance or settings.outage_tolerance,
+            begun=begun,
+        )
+
+    def _begun(self) -> float:
+        """When this try began: each try has a limit of its own, which stays when the trigger starts again."""
+        limit = self.timeout_after
+        if limit is None:
+            return datetime.now(UTC).timestamp()
+        return (limit if limit.tzinfo else limit.replace(tzinfo=UTC)).timestamp() - self.airflow_limit
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        """Whose XComs they are."""
+        names = ("dag_id", "run_id", "task_id", "map_index")
+        return {name: getattr(self.task_instance, name) for name in names}
+
+    async def _run_of_upstream(self, task_id: str, key: str) -> int:
+        place = {**self._place, "task_id": task_id, "map_index": -1}
+        value = await XCom.aget_one(key=key, **place)
+        try:
+            return rendered_id("run_id", value)
+        except InvalidRequestError:
+            if value is None:
+                raise InvalidRequestError(
+                    f"run_id is empty: task {task_id!r} has left nothing under the XCom key {key!r}. Was it "
+                    "skipped, and does it return the run's id?"
+                ) from None
+            raise InvalidRequestError(
+                f"run_id must be a whole number, but task {task_id!r} has left {str(value)[:80]!r} under the "
+                f"XCom key {key!r}."
+            ) from None
+
+    async def _show(self, run_id: int, page: str | None) -> None:
+        """Push the run's page and id, so that they are there while the task waits."""
+        self.log.info("Waiting for job run %s in the triggerer: %s", run_id, page)
+        for key in (JOB_RUN_URL, DbtCloudRunLink().xcom_key):
+            await XCom.aset(key, page, **self._place)
+        await XCom.aset(JOB_RUN_ID, run_id, **self._place)
+
+    async def _forget_result_of_earlier_try(self) -> None:
+        """What a worker does for each task that it starts."""
+        if getattr(self.task_instance, "try_number", 1) > 1:
+            await delete_task_xcom(BaseXCom.XCOM_RETURN_KEY, **self._place)
+
+    async def _end_as(self, ending: Ending, wait: SensorWait, account_id: int | None) -> TriggerEvent:
+        outcome = self._outcome(ending, wait)
+        if outcome not in self.on_worker:
+            if outcome == "success":
+                duration = wait.run and wait.run.duration
+                self.log.info("Job run %s has completed successfully in %s.", wait.run_id, duration)
+                if self.pushes_result:
+                    await XCom.aset(BaseXCom.XCOM_RETURN_KEY, wait.run_id, **self._place)
+            else:
+                reason = await self._reason(ending, wait, account_id)
+                self.log.log(logging.INFO if outcome == "skip" else logging.ERROR, "%s", reason)
+        ended = {
+            "status": ending.status,
+            "run_id": wait.run_id,
+            "message": ending.message,
+            "end_time": wait.end_time,
+            "execution_deadline": wait.execution_deadline,
+        }
+        return self._end(outcome, ended)
+
+    def _outcome(self, ending: Ending, wait: SensorWait) -> Outcome:
+        if ending.status == "success":
+            return "success"
+        if self.is_soft:
+            return "skip"
+        return "timeout" if ending.status == "timeout" and wait.is_own_limit else "failure"
+
+    async def _reason(self, ending: Ending, wait: SensorWait, account_id: int | None) -> str:
+        """Why the wait ended badly; the log gets the failing steps of a run that has failed."""
+        if wait.run is None:
+            return ending.message
+        hook = DbtCloudHook(self.dbt_cloud_conn_id, account_id, **self.hook_params)
+        client = await hook.aget_conn()
+        report = asyncio.get_running_loop().run_in_executor(
+            _failure_readers, contextvars.copy_context().run, report_failure, client, wait.run, self.log
+        )
+        return await report
+
+    def _end(self, outcome: Outcome, ended: Mapping[str, Any] | None) -> TriggerEvent:
+        return _resumption(ended) if outcome in self.on_worker else _END_EVENTS[outcome]()
+
+
+def _resumption(ended: Mapping[str, Any] | None) -> TriggerEvent:
+    """The event with which a worker goes on: after the wait, or without one from the sensor's beginning."""
+    return TriggerEvent(ended)  # type: ignore[no-untyped-call]
