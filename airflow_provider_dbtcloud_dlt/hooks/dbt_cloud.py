@@ -91,8 +91,10 @@ class DbtCloudHook(BaseHook):
         self.dbt_cloud_conn_id = dbt_cloud_conn_id
         self._account_id = account_id
         self._retry_budget = retry_budget
+        timeout = timeout_seconds if timeout is None else timeout
         given: dict[str, Any] = {
-            "timeout": timeout_seconds if timeout is None else timeout,
+            # JSON, in which hook_params may have been kept, knows no tuple.
+            "timeout": tuple(timeout) if isinstance(timeout, list) else timeout,
             "proxies": proxies,
             "verify": verify,
             "outage_tolerance": outage_tolerance,

@@ -43,6 +43,9 @@ from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 GRACE_SECONDS = 600.0
 """How much later than the sensor's ``timeout`` Airflow ends the wait itself, should no triggerer do so."""
 
+FIRST_LOOK_SECONDS = 1.0
+"""No race with the scheduler is to be feared here: the first look waits for others only."""
+
 REFUSAL_SECONDS = 60.0
 """Within this time of the try's beginning, a token that is refused is taken to be wrong, not rotated."""
 
@@ -197,7 +200,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
             self.log.error("%s", error)
             return self._end("failure", None)
         poller = Poller.shared(self.dbt_cloud_conn_id, account_id, self.hook_params)
-        async with poller.subscribed(wait, self.poll_interval) as subscription:
+        async with poller.subscribed(wait, self.poll_interval, FIRST_LOOK_SECONDS) as subscription:
             first: set[asyncio.Future[Any]] = {wait.shown, subscription.ended}
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if wait.shown.done():

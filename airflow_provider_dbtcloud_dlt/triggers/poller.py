@@ -71,6 +71,7 @@ class Subscription:
         poller: asks for the run.
         wait: decides when the wait is over.
         interval: seconds between two looks; ``None`` leaves it to us.
+        first_look: seconds until the first look at most.
         due: when it wants to look next, by the event loop's clock.
         ended: gets the ending.
     """
@@ -78,6 +79,7 @@ class Subscription:
     poller: Poller
     wait: Wait
     interval: float | None
+    first_look: float
     due: float = 0.0
     ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -152,19 +154,22 @@ class Poller:
 
     # --- who waits -----------------------------------------------------------------------------------------
 
-    def subscribed(self, wait: Wait, interval: float | None) -> Subscription:
+    def subscribed(
+        self, wait: Wait, interval: float | None, first_look: float = FIRST_LOOK_SECONDS
+    ) -> Subscription:
         """Wait for a run's ending: ``await subscription.ended`` inside of an ``async with``.
 
         Args:
             wait: for which run, and how long.
             interval: seconds between two looks; ``None``: as the job's habit suggests.
+            first_look: seconds until the first look at most; default: enough for a task that was deferred.
         """
-        return Subscription(self, wait, interval)
+        return Subscription(self, wait, interval, first_look)
 
     def join(self, subscription: Subscription) -> None:
         """Somebody waits from now on."""
         wait, loop_now = subscription.wait, asyncio.get_running_loop().time()
-        pause = min(subscription.interval or FIRST_LOOK_SECONDS, FIRST_LOOK_SECONDS)
+        pause = min(subscription.interval or subscription.first_look, subscription.first_look)
         pause = max(wait.next_look(pause, self._clock()), GATHERING_SECONDS)
         subscription.due = loop_now + pause
         others = self._waiters.get(wait.run_id, ())

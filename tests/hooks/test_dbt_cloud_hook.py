@@ -117,6 +117,12 @@ def test_official_hook_params_are_accepted(connect: Callable[..., None]) -> None
     assert hook.settings.timeout == 9
 
 
+def test_timeout_may_be_a_list(connect: Callable[..., None]) -> None:
+    """Kept as JSON, two numbers are a list."""
+    connect(login="42", password="token")
+    assert DbtCloudHook(timeout=[5, 20]).settings.timeout == (5, 20)  # type: ignore[arg-type]
+
+
 def test_client_is_reused(connect: Callable[..., None]) -> None:
     """One client an account: its connections are reused."""
     connect(login="42", password="token")

@@ -20,7 +20,7 @@ from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks import connection
 from airflow_provider_dbtcloud_dlt.triggers import poller as poller_module
-from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
+from airflow_provider_dbtcloud_dlt.triggers.poller import FIRST_LOOK_SECONDS, Poller
 
 SOON = 0.05
 LISTS = r"GET .*/runs/\?"
@@ -32,10 +32,16 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def wait(
-    run_id: int, interval: float = SOON, *, conn_id: str = "dbt_cloud_default", **limits: Any
+    run_id: int,
+    interval: float | None = SOON,
+    *,
+    conn_id: str = "dbt_cloud_default",
+    first_look: float = FIRST_LOOK_SECONDS,
+    **limits: Any,
 ) -> Ending:
     """Wait as a trigger does."""
-    async with Poller.shared(conn_id, None, {}).subscribed(Wait(run_id, **limits), interval) as waiter:
+    poller = Poller.shared(conn_id, None, {})
+    async with poller.subscribed(Wait(run_id, **limits), interval, first_look) as waiter:
         return await waiter.ended
 
 
@@ -124,14 +130,14 @@ def test_late_joiner_is_asked_for(emu: Emulator) -> None:
     assert run(main()).status == "success"
 
 
-def test_free_places_go_to_those_due_next(emu: Emulator, at_once: None) -> None:
+def test_free_places_go_to_those_due_next(emu: Emulator) -> None:
     """A request for one run takes along another that would be due later."""
     emu.script_job(emu.job_id, seconds=0.3)
     often, seldom = emu.trigger(), emu.trigger()
 
     async def main() -> list[Ending]:
         began = time.monotonic()
-        endings = await asyncio.gather(wait(often), wait(seldom, 100))
+        endings = await asyncio.gather(wait(often), wait(seldom, 100, first_look=SOON))
         assert time.monotonic() - began < 3, "the seldom one waited for its own interval"
         return endings
 
@@ -171,7 +177,7 @@ def test_burst_is_gathered(emu: Emulator) -> None:
     assert len(emu.requests) <= 2
 
 
-def test_new_run_is_not_taken_along_at_once(emu: Emulator) -> None:
+def test_new_run_is_not_taken_along_worthwhile(emu: Emulator) -> None:
     """Airflow may fail a task whose trigger fires within seconds of its deferral."""
     emu.script_job(emu.job_id, seconds=60)
     old, new = emu.trigger(), emu.trigger()
@@ -202,13 +208,13 @@ def test_second_waiter_of_a_run_that_has_ended_is_told(emu: Emulator) -> None:
 # --- without an interval ---------------------------------------------------------------------------------
 
 
-def test_history_is_asked_for_once_a_job(emu: Emulator, at_once: None) -> None:
+def test_history_is_asked_for_once_a_job(emu: Emulator, worthwhile: None) -> None:
     """Two waits that leave the interval to us cost one request for the job's earlier runs."""
     emu.script_job(emu.job_id, seconds=3600)
     run_ids = [emu.trigger(), emu.trigger()]
 
     async def main() -> None:
-        waits = [asyncio.create_task(wait(run_id, None)) for run_id in run_ids]
+        waits = [asyncio.create_task(wait(run_id, None, first_look=SOON)) for run_id in run_ids]
         await until(lambda: bool(asked(emu, "job_definition_id")))
         await asyncio.sleep(0.3)
         for waiter in waits:
@@ -218,25 +224,24 @@ def test_history_is_asked_for_once_a_job(emu: Emulator, at_once: None) -> None:
     assert len(asked(emu, "job_definition_id")) == 1
 
 
-def test_wait_ends_without_an_interval(emu: Emulator, at_once: None) -> None:
+def test_wait_ends_without_an_interval(emu: Emulator, worthwhile: None) -> None:
     """It is seen soon, whatever is known of the job."""
-    assert run(wait(emu.trigger(), None)).status == "success"
+    assert run(wait(emu.trigger(), None, first_look=SOON)).status == "success"
 
 
-def test_history_that_is_refused_does_not_matter(emu: Emulator, at_once: None) -> None:
+def test_history_that_is_refused_does_not_matter(emu: Emulator, worthwhile: None) -> None:
     """The wait goes on with what is known."""
     emu.fail_next(1000, status=403, path="job_definition_id", body="{}")
     emu.script_job(emu.job_id, seconds=1)
     run_id = emu.trigger()
 
-    assert run(wait(run_id, None)).status == "success"
+    assert run(wait(run_id, None, first_look=SOON)).status == "success"
     assert asked(emu, "job_definition_id")
 
 
 @pytest.fixture
-def at_once(mocker: MockerFixture) -> None:
-    """Neither the first look nor the job's history has to wait."""
-    mocker.patch.object(poller_module, "FIRST_LOOK_SECONDS", SOON)
+def worthwhile(mocker: MockerFixture) -> None:
+    """A job's history is of use from the first look on."""
     mocker.patch.object(habits, "_WORTH_ASKING_SECONDS", 0.0)
 
 
