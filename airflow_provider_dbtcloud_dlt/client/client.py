@@ -25,7 +25,6 @@ from airflow_provider_dbtcloud_dlt.client.models import (
     Run,
     RunStep,
 )
-from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT, Transport
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE
 
 DEFAULT_CAUSE = "Triggered via API"
@@ -66,14 +65,17 @@ class DBTCloudClientV2:
         account_id: int | str | None = None,
         base_api_url: str = protocol.DEFAULT_BASE_URL,
         *,
-        timeout: float | tuple[float, float] = DEFAULT_TIMEOUT,
-        retry_budget: float = DEFAULT_RETRY_BUDGET,
+        timeout: float | tuple[float, float] = protocol.DEFAULT_TIMEOUT,
+        retry_budget: float = protocol.DEFAULT_RETRY_BUDGET,
         proxies: Mapping[str, str] | None = None,
         verify: bool | str = True,
         allow_http: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        # Only whoever talks to dbt Cloud needs requests, no DAG file does.
+        from airflow_provider_dbtcloud_dlt.client.transport import Transport
+
         self.account_id = None if account_id is None else checks.check_id("account_id", account_id)
         base_api_url = checks.check_base_url(base_api_url, allow_http=allow_http)
         self.base_api_url = f"{base_api_url}/{self.api_version}"

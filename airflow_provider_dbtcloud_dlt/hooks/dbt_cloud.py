@@ -25,7 +25,7 @@ from airflow_provider_dbtcloud_dlt.client.artifacts import when_there
 from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
-from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET
+from airflow_provider_dbtcloud_dlt.client.protocol import DEFAULT_RETRY_BUDGET
 from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowNotFoundException
 from airflow_provider_dbtcloud_dlt.hooks import connection
 from airflow_provider_dbtcloud_dlt.hooks.connection import DbtCloudConnectionError, Settings
@@ -171,15 +171,21 @@ class DbtCloudHook(BaseHook):
         Raises:
             DbtCloudConnectionError: the connection is missing or can't be used.
         """
-        account = str(account_id or self._account_id or "") or None
+        account = self._account(account_id)
         if account not in self._clients:
             self._clients[account] = self.settings.client(account, self._retry_budget)
         return self._clients[account]
 
     async def aget_conn(self, account_id: int | str | None = None) -> DBTCloudClientV2:
         """Like `get_conn`, from the triggerer. The client's calls block: run them in a thread."""
-        await self.aload_settings()
-        return self.get_conn(account_id)
+        settings, account = await self.aload_settings(), self._account(account_id)
+        if account not in self._clients:
+            # A process's first client imports requests: too long for an event loop.
+            self._clients[account] = await asyncio.to_thread(settings.client, account, self._retry_budget)
+        return self._clients[account]
+
+    def _account(self, account_id: int | str | None) -> str | None:
+        return str(account_id or self._account_id or "") or None
 
     def is_present(self, client: DBTCloudClientV2) -> bool:
         """Whether a client was made of what the connection says, as far as is known."""
