@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psutil
-from bench_report import Section, Spread, ratio
+from bench_report import COMPARED, Section, compare, spreads
 from bench_runs import ACCOUNT_ID, WaitingRuns, waiting_runs
 from local_airflow import LocalAirflow
 
@@ -21,6 +21,16 @@ FIRST_ENDS_AFTER = 5.0
 PARALLELISM = 16
 PATIENCE = 1800.0
 TICK_SECONDS = 1.0
+
+MEASURED = (
+    "processes of tasks",
+    "CPU of all of Airflow, s",
+    "wall time, s",
+    "until all wait, s",
+    "from then on, s",
+    "failed",
+)
+"""What `Played.cells` holds."""
 
 
 @dataclass(frozen=True)
@@ -181,28 +191,12 @@ def _connect(airflow: LocalAirflow, runs: WaitingRuns) -> None:
 
 
 def _section(size: int, repeats: int, found: dict[str, list[Played]]) -> Section:
-    shown = Section(
+    ours, official = (spreads(one.cells for one in played) for played in found.values())
+    return Section(
         f"{size} deferrable sensors in a real Airflow",
         f"One triggerer, LocalExecutor with {PARALLELISM} slots, a look every {POLL_SECONDS} s; {repeats} "
         "DAG runs each, medians, with least and most. The dbt runs begin to end "
         f"{FIRST_ENDS_AFTER:g} s after all sensors wait.",
-        (
-            "provider",
-            "processes of tasks",
-            "CPU of all of Airflow, s",
-            "wall time, s",
-            "until all wait, s",
-            "from then on, s",
-            "failed",
-        ),
+        COMPARED,
+        list(compare(MEASURED, ours, official)),
     )
-    spreads = {
-        name: [Spread(values) for values in zip(*(one.cells for one in played), strict=True)]
-        for name, played in found.items()
-    }
-    for name, cells in spreads.items():
-        shown.rows.append((name, *map(str, cells)))
-    ours, theirs = spreads.values()
-    shares = (ratio(one.median, two.median) for one, two in zip(ours, theirs, strict=True))
-    shown.rows.append(("this provider ÷ official", *shares))
-    return shown

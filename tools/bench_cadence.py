@@ -39,6 +39,7 @@ def section(trials: int = TRIALS) -> Section:
         "itself takes what its job usually does, give or take what stands behind ± (else 1 %). A habit is "
         f"read off {EARLIER_RUNS} earlier runs. Medians, with least and most.",
         ("job", "how it is looked at", "looks", "delay, s", "delay at the 95th percentile, s"),
+        labels=2,
     )
     for name, length in LENGTHS.items():
         for way, spread, pauses in _ways():

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench_report import Section, Spread, ratio
+from bench_report import COMPARED, Section, compare, spreads
 from processes import isolated_environment
 
 MODULES = {
@@ -16,6 +16,7 @@ MODULES = {
     ),
     "official": ("airflow.providers.dbt.cloud.operators.dbt", "airflow.providers.dbt.cloud.sensors.dbt"),
 }
+MEASURED = ("time, ms", "user CPU, ms", "modules", "memory, MB")
 PROBE = """
 import importlib, json, resource, sys, time
 import airflow.sdk
@@ -39,11 +40,6 @@ print(json.dumps([after - one for one, after in zip(before, now())]))
 
 def section(repeats: int) -> Section:
     """Measure both providers in turn, in interpreters of their own."""
-    found = Section(
-        f"What importing operators and sensors adds to `import airflow.sdk` ({repeats} interpreters each)",
-        "Medians, with least and most; compiled files are there already.",
-        ("provider", "time, ms", "user CPU, ms", "modules", "memory, MB"),
-    )
     taken: dict[str, list[list[float]]] = {name: [] for name in MODULES}
     with tempfile.TemporaryDirectory(prefix="bench-imports-") as folder:
         for modules in MODULES.values():
@@ -51,13 +47,12 @@ def section(repeats: int) -> Section:
         for _ in range(repeats):
             for name, modules in MODULES.items():
                 taken[name].append(_probe(Path(folder), modules))
-    spreads = {name: [Spread(values) for values in zip(*rows, strict=True)] for name, rows in taken.items()}
-    for name, cells in spreads.items():
-        found.rows.append((name, *map(str, cells)))
-    ours, theirs = spreads.values()
-    shares = (ratio(one.median, two.median) for one, two in zip(ours, theirs, strict=True))
-    found.rows.append(("this provider ÷ official", *shares))
-    return found
+    return Section(
+        f"What importing operators and sensors adds to `import airflow.sdk` ({repeats} interpreters each)",
+        "Medians, with least and most; compiled files are there already.",
+        COMPARED,
+        list(compare(MEASURED, *map(spreads, taken.values()))),
+    )
 
 
 def _probe(folder: Path, modules: tuple[str, ...]) -> list[float]:

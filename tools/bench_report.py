@@ -1,10 +1,12 @@
 """What the bench found, as tables for a terminal and for the documentation."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.table import Table
+
+NOTHING = "-"
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,41 @@ class Spread:
 
 @dataclass(frozen=True)
 class Section:
-    """A table with its heading, and what has to be known for reading it."""
+    """A table with its heading, and what has to be known for reading it.
+
+    Attributes:
+        title: the heading.
+        note: what has to be known.
+        columns: their names.
+        rows: the cells.
+        labels: how many of the columns say what a row is about; the others are figures.
+    """
 
     title: str
     note: str
     columns: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
+    labels: int = 1
+
+
+COMPARED = ("what", "this provider", "official", "of the official's")
+"""The columns of `compare`."""
+
+
+def compare(
+    names: Iterable[str], ours: Sequence[Spread], official: Sequence[Spread] | None
+) -> Iterator[Sequence[str]]:
+    """A row for each thing that was measured with both providers, or with ours alone."""
+    for index, (name, one) in enumerate(zip(names, ours, strict=True)):
+        if official is None:
+            yield name, str(one), NOTHING, NOTHING
+        else:
+            yield name, str(one), str(official[index]), ratio(one.median, official[index].median)
+
+
+def spreads(rows: Iterable[Iterable[float]]) -> list[Spread]:
+    """One spread for each figure that all of the rows have."""
+    return [Spread(tuple(values)) for values in zip(*rows, strict=True)]
 
 
 def number(value: float) -> str:
@@ -50,7 +81,7 @@ def number(value: float) -> str:
 
 def ratio(numerator: float, denominator: float) -> str:
     """How many percent of the other; nothing where there is nothing to compare with."""
-    return f"{number(100 * numerator / denominator)} %" if denominator > 0 else "-"
+    return f"{number(100 * numerator / denominator)} %" if denominator > 0 else NOTHING
 
 
 def percentile_95(values: Sequence[float]) -> float:
@@ -68,7 +99,7 @@ def table(section: Section) -> Table:
         caption_justify="left",
     )
     for index, column in enumerate(section.columns):
-        shown.add_column(column, justify="right" if index else "left")
+        shown.add_column(column, justify="left" if index < section.labels else "right")
     for row in section.rows:
         shown.add_row(*(cell.replace(" (", "\n(") for cell in row))
     return shown
@@ -80,6 +111,7 @@ def markdown(sections: Iterable[Section]) -> str:
 
 
 def _markdown(section: Section) -> str:
-    lines = [section.columns, ["---", *["--:"] * (len(section.columns) - 1)], *section.rows]
+    aligned = ["---"] * section.labels + ["--:"] * (len(section.columns) - section.labels)
+    lines = (section.columns, aligned, *section.rows)
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"## {section.title}\n\n{section.note}\n\n{rows}\n"

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench_picture import Panels
-from bench_report import Section, Spread, number, percentile_95, ratio
+from bench_report import COMPARED, Section, Spread, compare, number, percentile_95, spreads
 from bench_runs import ACCOUNT_ID, LAST_ENDS_LATER, WaitingRuns, waiting_runs
 from processes import Service, isolated_environment, wait_for_file
 
@@ -117,23 +116,23 @@ def floor_of(size: int, seconds: float, poll: float = POLL_SECONDS) -> int:
 def measure(plan: Plan, say: Callable[[str], object]) -> dict[Load, list[Trial]]:
     """Play everything, repeat by repeat, so that whatever else the machine does meets all alike."""
     found: dict[Load, list[Trial]] = {load: [] for load in plan.loads()}
-    for repeat in range(1, plan.repeats + 1):
+    for repeat in range(plan.repeats):
         for load, trials in found.items():
-            trial = play(load)
+            trial = play(load, POLL_SECONDS * repeat / plan.repeats)
             trials.append(trial)
             say(
-                f"{repeat}/{plan.repeats}  {load.size:,} runs, {load.latency:g} s, {load.provider}: "
+                f"{repeat + 1}/{plan.repeats}  {load.size:,} runs, {load.latency:g} s, {load.provider}: "
                 f"{trial.requests:,} requests, {trial.cpu:.1f} s of CPU, delay {trial.delay:.1f} s"
             )
     return found
 
 
-def play(load: Load) -> Trial:
-    """Wait once, in a process of its own."""
+def play(load: Load, late: float = 0.0) -> Trial:
+    """Wait once, in a process of its own, which begins so many seconds after the runs."""
     with _prepared(load, traced=False) as (runs, wait):
         if load.latency:
             runs.answer_late(load.latency)
-        runs.release(FIRST_ENDS_AFTER)
+        runs.release(FIRST_ENDS_AFTER - late)
         ahead = runs.clock_ahead()
         requests, connections = runs.counted()
         result = wait()
@@ -203,7 +202,7 @@ def _trial(
     events = {int(run_id): event for run_id, event in result["events"].items()}
     delays = [
         moment + ahead - ends[run_id] for run_id, (moment, status) in events.items() if status == "success"
-    ]
+    ] or [math.inf]
     return Trial(
         requests=requests,
         connections=connections,
@@ -214,7 +213,7 @@ def _trial(
         longest_block_once_joined=result["longest_block_once_joined"],
         delay=statistics.median(delays),
         delay_95=percentile_95(delays),
-        wrong=load.size - len(delays),
+        wrong=load.size - sum(status == "success" for _, status in events.values()),
     )
 
 
@@ -229,23 +228,23 @@ def _section(plan: Plan, latency: float, found: dict[Load, list[Trial]]) -> Sect
         f"Waiting in one event loop, {api}",
         f"A look every {POLL_SECONDS:g} s at runs that take {FIRST_ENDS_AFTER:g} to "
         f"{FIRST_ENDS_AFTER + LAST_ENDS_LATER:g} s; {plan.repeats} processes each, medians, with least and "
-        "most. CPU and memory are what comes on top when everything has been imported; the floor is one list "
-        f"of {PAGE_SIZE} runs for each hundred runs and look. The official provider's triggers wait for no "
+        "most. Each begins another part of an interval after the runs, lest all meet their ends alike. "
+        "CPU and memory are what comes on top when everything has been imported; the floor is one list of "
+        f"{PAGE_SIZE} runs for each hundred runs and look. The official provider's triggers wait for no "
         f"more than {plan.official_max:,} runs here.",
-        ("runs", "provider", *MEASURED),
+        ("runs", *COMPARED),
+        labels=2,
     )
-    spreads = {
-        load: [Spread(tuple(value(trial) for trial in trials)) for value in MEASURED.values()]
-        for load, trials in found.items()
-        if load.latency == latency and trials
-    }
-    for load, cells in spreads.items():
-        shown.rows.append((f"{load.size:,}", load.provider, *map(str, cells)))
-        ours = spreads.get(Load(OURS, load.size, latency))
-        if load.provider == OFFICIAL and ours:
-            shares = (ratio(one.median, two.median) for one, two in zip(ours, cells, strict=True))
-            shown.rows.append((f"{load.size:,}", f"{OURS} ÷ {OFFICIAL}", *shares))
+    for size in plan.sizes:
+        ours, official = _figures(found, Load(OURS, size, latency)), None
+        if size <= plan.official_max:
+            official = _figures(found, Load(OFFICIAL, size, latency))
+        shown.rows.extend((f"{size:,}", *row) for row in compare(MEASURED, ours, official))
     return shown
+
+
+def _figures(found: dict[Load, list[Trial]], load: Load) -> list[Spread]:
+    return spreads([value(trial) for value in MEASURED.values()] for trial in found[load])
 
 
 def memory_section(plan: Plan, say: Callable[[str], object]) -> Section:
@@ -255,6 +254,7 @@ def memory_section(plan: Plan, say: Callable[[str], object]) -> Section:
         "What Python has allocated between two looks, counted by tracemalloc. Airflow's own share is that of "
         "a trigger that waits for nothing.",
         ("runs", "provider", "bytes a run", "… beyond Airflow's own"),
+        labels=2,
     )
     sizes = {OURS: max(plan.sizes)}
     if known := [size for size in plan.sizes if size <= plan.official_max]:
@@ -266,12 +266,12 @@ def memory_section(plan: Plan, say: Callable[[str], object]) -> Section:
     return shown
 
 
-def panels(found: dict[Load, list[Trial]]) -> Panels:
-    """What the picture shows."""
-    drawn: dict[str, dict[str, dict[int, Spread]]] = {}
+def panels(found: dict[Load, list[Trial]]) -> dict[str, dict[tuple[str, str], dict[int, Spread]]]:
+    """What the picture shows: title → provider and latency → size → what was measured."""
+    drawn: dict[str, dict[tuple[str, str], dict[int, Spread]]] = {}
     for name, title in PANELS.items():
         lines = drawn.setdefault(title, {})
         for load, trials in found.items():
-            line = f"{load.provider}, {load.latency:g} s an answer" if load.latency else load.provider
+            line = (load.provider, f"{load.latency:g} s an answer" if load.latency else "")
             lines.setdefault(line, {})[load.size] = Spread(tuple(MEASURED[name](trial) for trial in trials))
     return drawn

@@ -1,7 +1,7 @@
 """The bench's statistics and tables."""
 
 import pytest
-from bench_report import Section, Spread, markdown, number, percentile_95, ratio
+from bench_report import Section, Spread, markdown, number, percentile_95, ratio, spreads
 
 
 def test_a_spread_shows_median_least_and_most():
@@ -48,3 +48,8 @@ def test_a_section_is_a_markdown_table():
     assert markdown([section]) == (
         "## Imports\n\nMedians.\n\n| provider | modules |\n| --- | --: |\n| ours | 46 |\n"
     )
+
+
+def test_each_figure_of_several_measurements_has_a_spread():
+    """Rows are measurements, columns are what was measured."""
+    assert spreads([[1, 10], [2, 20]]) == [Spread((1, 2)), Spread((10, 20))]
