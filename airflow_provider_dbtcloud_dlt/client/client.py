@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_dbtcloud_dlt.client import answers, checks, protocol
@@ -27,9 +27,19 @@ from airflow_provider_dbtcloud_dlt.client.models import (
 )
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE
 
+if TYPE_CHECKING:
+    from airflow_provider_dbtcloud_dlt.client.transport import Transport
+
 DEFAULT_CAUSE = "Triggered via API"
 
 RecordT = TypeVar("RecordT", bound=Record)
+
+
+def import_transport() -> type[Transport]:
+    """Import what talks to dbt Cloud: no DAG file needs requests. It takes longer than an event loop may."""
+    from airflow_provider_dbtcloud_dlt.client.transport import Transport
+
+    return Transport
 
 
 class DBTCloudClientV2:
@@ -73,9 +83,6 @@ class DBTCloudClientV2:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        # Only whoever talks to dbt Cloud needs requests, no DAG file does.
-        from airflow_provider_dbtcloud_dlt.client.transport import Transport
-
         self.account_id = None if account_id is None else checks.check_id("account_id", account_id)
         base_api_url = checks.check_base_url(base_api_url, allow_http=allow_http)
         self.base_api_url = f"{base_api_url}/{self.api_version}"
@@ -83,7 +90,7 @@ class DBTCloudClientV2:
         self.host = urlsplit(base_api_url).netloc
         self._clock = clock
         self._sleep = sleep
-        self._transport = Transport(
+        self._transport = import_transport()(
             self.base_api_url,
             api_token,
             timeout=timeout,

@@ -22,7 +22,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunTimeoutError,
 )
 from airflow_provider_dbtcloud_dlt.client.artifacts import when_there
-from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE
+from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE, import_transport
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
 from airflow_provider_dbtcloud_dlt.client.protocol import DEFAULT_RETRY_BUDGET
@@ -171,21 +171,17 @@ class DbtCloudHook(BaseHook):
         Raises:
             DbtCloudConnectionError: the connection is missing or can't be used.
         """
-        account = self._account(account_id)
+        account = str(account_id or self._account_id or "") or None
         if account not in self._clients:
             self._clients[account] = self.settings.client(account, self._retry_budget)
         return self._clients[account]
 
     async def aget_conn(self, account_id: int | str | None = None) -> DBTCloudClientV2:
         """Like `get_conn`, from the triggerer. The client's calls block: run them in a thread."""
-        settings, account = await self.aload_settings(), self._account(account_id)
-        if account not in self._clients:
-            # A process's first client imports requests: too long for an event loop.
-            self._clients[account] = await asyncio.to_thread(settings.client, account, self._retry_budget)
-        return self._clients[account]
-
-    def _account(self, account_id: int | str | None) -> str | None:
-        return str(account_id or self._account_id or "") or None
+        if not self._clients:
+            await asyncio.to_thread(import_transport)
+        await self.aload_settings()
+        return self.get_conn(account_id)
 
     def is_present(self, client: DBTCloudClientV2) -> bool:
         """Whether a client was made of what the connection says, as far as is known."""
