@@ -8,6 +8,9 @@ PACKAGE ?=
 # Added to pytest's command line; `-m ""` runs the slow tests too, as CI does.
 PYTEST_ARGS ?=
 
+# The bench's command line, such as `--parts waits --sizes 10,100 --repeats 1`.
+BENCH_ARGS ?= --picture docs/images/bench.svg
+
 # Added to the fault matrix's command line, such as `--rows token,cleared`.
 FAULTS_ARGS ?=
 
@@ -19,7 +22,7 @@ INPUTS := pyproject.toml $(PINS) $(PACKAGE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo airflow test faults lint wheel clean
+.PHONY: help demo airflow test faults bench lint wheel clean
 
 help: ## show this list
 	@echo "usage: make TARGET [PYTHON=python3.12]"
@@ -36,6 +39,9 @@ test: $(VENV)/.installed ## run the tests, without the slow ones (all of them: P
 
 faults: $(VENV)/.installed-official ## kill workers, triggerers and dbt Cloud under this provider and the official one: a table, in an hour and a half
 	@$(BIN)/python tools/faults.py $(FAULTS_ARGS)
+
+bench: $(VENV)/.installed-bench ## measure what waiting costs with this provider and the official one: tables and a picture, in an hour
+	@$(BIN)/python tools/bench.py $(BENCH_ARGS)
 
 lint: $(VENV)/.installed-lint ## check style, types and the import contracts
 	$(BIN)/ruff check .
@@ -69,4 +75,9 @@ $(VENV)/.installed-lint: $(VENV)/.installed
 $(VENV)/.installed-official: $(VENV)/.installed
 	@echo "Installing the official provider into $(VENV)"
 	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[official]",--editable ".[official]")
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-official
+	@echo "Installing matplotlib into $(VENV)"
+	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[bench]",--editable ".[bench]")
 	@touch $@

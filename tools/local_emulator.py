@@ -32,6 +32,7 @@ class LocalEmulator(Startable):
         account_id: the configuration's account.
         env: further environment variables.
         tls: speak https; who shall trust it needs ``trust`` in the environment.
+        quiet: log no line for each run that ends.
     """
 
     url: str
@@ -45,6 +46,7 @@ class LocalEmulator(Startable):
         *,
         env: Mapping[str, str] | None = None,
         tls: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.token = secrets.token_urlsafe(24)
         self.account_id = account_id
@@ -52,20 +54,22 @@ class LocalEmulator(Startable):
         self._config = config
         self._env = dict(env or {})
         self._tls = tls
+        self._quiet = quiet
         self._port = "0"
         self._service: Service | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        port_file = self._folder / "emulator" / "port"
+        port_file = self.state / "port"
         port_file.parent.mkdir(parents=True, exist_ok=True)
         port_file.unlink(missing_ok=True)
         module = "airflow_provider_dbtcloud_dlt.emulator"
         self._service = Service(
             "emulator",
-            [sys.executable, "-m", module, "--config", str(self._config), "--state", str(port_file.parent)]
+            [sys.executable, "-m", module, "--config", str(self._config), "--state", str(self.state)]
             + ["--host", "127.0.0.1", "--port", self._port, "--port-file", str(port_file)]
-            + ["--tls"] * self._tls,
+            + ["--tls"] * self._tls
+            + ["--quiet"] * self._quiet,
             env=isolated_environment(self._folder) | {**self._env, "DBT_EMULATOR_TOKEN": self.token},
             log=self._folder / "logs" / "emulator.log",
             cwd=self._folder,
@@ -75,9 +79,14 @@ class LocalEmulator(Startable):
         self.client = self._make_client()
 
     @property
+    def state(self) -> Path:
+        """Where it keeps its runs."""
+        return self._folder / "emulator"
+
+    @property
     def authority(self) -> Path:
         """The certificate of the authority that signs for it, with `tls`: there once it has started."""
-        return self._folder / "emulator" / "tls" / "ca.pem"
+        return self.state / "tls" / "ca.pem"
 
     @property
     def trust(self) -> dict[str, str]:

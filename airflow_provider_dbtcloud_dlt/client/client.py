@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_dbtcloud_dlt.client import answers, checks, protocol
@@ -25,12 +25,21 @@ from airflow_provider_dbtcloud_dlt.client.models import (
     Run,
     RunStep,
 )
-from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT, Transport
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE
+
+if TYPE_CHECKING:
+    from airflow_provider_dbtcloud_dlt.client.transport import Transport
 
 DEFAULT_CAUSE = "Triggered via API"
 
 RecordT = TypeVar("RecordT", bound=Record)
+
+
+def import_transport() -> type[Transport]:
+    """Import what talks to dbt Cloud: no DAG file needs requests. It takes longer than an event loop may."""
+    from airflow_provider_dbtcloud_dlt.client.transport import Transport
+
+    return Transport
 
 
 class DBTCloudClientV2:
@@ -66,8 +75,8 @@ class DBTCloudClientV2:
         account_id: int | str | None = None,
         base_api_url: str = protocol.DEFAULT_BASE_URL,
         *,
-        timeout: float | tuple[float, float] = DEFAULT_TIMEOUT,
-        retry_budget: float = DEFAULT_RETRY_BUDGET,
+        timeout: float | tuple[float, float] = protocol.DEFAULT_TIMEOUT,
+        retry_budget: float = protocol.DEFAULT_RETRY_BUDGET,
         proxies: Mapping[str, str] | None = None,
         verify: bool | str = True,
         allow_http: bool = False,
@@ -81,7 +90,7 @@ class DBTCloudClientV2:
         self.host = urlsplit(base_api_url).netloc
         self._clock = clock
         self._sleep = sleep
-        self._transport = Transport(
+        self._transport = import_transport()(
             self.base_api_url,
             api_token,
             timeout=timeout,

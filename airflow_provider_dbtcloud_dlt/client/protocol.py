@@ -15,6 +15,9 @@ from airflow_provider_dbtcloud_dlt.client.checks import check_id, check_trigger_
 from airflow_provider_dbtcloud_dlt.client.errors import InvalidRequestError
 
 DEFAULT_BASE_URL = "https://cloud.getdbt.com/api"
+DEFAULT_TIMEOUT = (10.0, 30.0)
+DEFAULT_RETRY_BUDGET = 60.0
+"""Leaves room for a second attempt after one that took the whole time-out."""
 PAGE_SIZE = 100
 """The API's default and largest ``limit``; also the most runs that one ``pk__in`` is asked for."""
 

@@ -28,10 +28,6 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TIMEOUT = (10.0, 30.0)
-DEFAULT_RETRY_BUDGET = 60.0
-"""Leaves room for a second attempt after one that took the whole time-out."""
-
 
 class Transport:
     """One server, one token, one pool of connections. May be used by several threads at once.

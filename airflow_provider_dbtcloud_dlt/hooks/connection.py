@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from airflow.sdk import Connection
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError
-from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT
+from airflow_provider_dbtcloud_dlt.client.protocol import DEFAULT_RETRY_BUDGET, DEFAULT_TIMEOUT
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE
 from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS
 

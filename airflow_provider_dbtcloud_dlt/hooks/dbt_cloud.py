@@ -22,10 +22,10 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunTimeoutError,
 )
 from airflow_provider_dbtcloud_dlt.client.artifacts import when_there
-from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE
+from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE, import_transport
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
-from airflow_provider_dbtcloud_dlt.client.transport import DEFAULT_RETRY_BUDGET
+from airflow_provider_dbtcloud_dlt.client.protocol import DEFAULT_RETRY_BUDGET
 from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowNotFoundException
 from airflow_provider_dbtcloud_dlt.hooks import connection
 from airflow_provider_dbtcloud_dlt.hooks.connection import DbtCloudConnectionError, Settings
@@ -180,6 +180,8 @@ class DbtCloudHook(BaseHook):
 
     async def aget_conn(self, account_id: int | str | None = None) -> DBTCloudClientV2:
         """Like `get_conn`, from the triggerer. The client's calls block: run them in a thread."""
+        if not self._clients:
+            await asyncio.to_thread(import_transport)
         await self.aload_settings()
         return self.get_conn(account_id)
 

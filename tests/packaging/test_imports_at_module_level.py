@@ -84,12 +84,17 @@ def test_an_import_that_waits_is_let_pass(tmp_path, source):
 
 
 def loaded_by(statement: str) -> set[str]:
-    """Return the top-level names in `sys.modules` after a statement, in an interpreter of its own."""
-    code = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    """Return the names of all that is in `sys.modules` after a statement, in an interpreter of its own."""
+    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
     answer = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
     )
     return set(answer.stdout.splitlines()[-1].split())
+
+
+def added_to_airflow(*modules: str) -> set[str]:
+    """Return what importing these modules loads beyond `airflow.sdk`, which every DAG file imports."""
+    return loaded_by(f"import {', '.join(('airflow.sdk', *modules))}") - loaded_by("import airflow.sdk")
 
 
 def test_importing_the_package_imports_neither_airflow_nor_dlt():
@@ -104,12 +109,24 @@ def test_importing_the_client_imports_neither_airflow_nor_dlt():
 
 def test_a_dag_file_that_imports_everything_imports_nothing_heavy():
     """Operators, sensor and decorator bring in nothing heavy beyond what Airflow itself imports."""
-    dag_file = "\n".join(
-        f"import {NAME}.{module}"
-        for module in ("operators.dbt_cloud", "operators.dlt", "sensors.dbt_cloud", "decorators.dlt")
-    )
+    modules = ("operators.dbt_cloud", "operators.dlt", "sensors.dbt_cloud", "decorators.dlt")
     airflow = "import airflow.sdk, airflow.sdk.bases.decorator, airflow.triggers.base"
-    added = loaded_by(dag_file) - loaded_by(airflow)
+    added = loaded_by("\n".join(f"import {NAME}.{module}" for module in modules)) - loaded_by(airflow)
     assert added.isdisjoint(
         {"dlt", "dbt", "duckdb", "fastapi", "numpy", "pandas", "rich", "sqlglot", "uvicorn"}
     )
+
+
+@pytest.mark.parametrize("module", ["operators.dbt_cloud", "sensors.dbt_cloud"])
+def test_what_a_dag_file_imports_cannot_talk_to_a_server_yet(module):
+    """Operators and sensor leave the HTTP library to the first client that is made."""
+    assert added_to_airflow(f"{NAME}.{module}").isdisjoint({"requests", "urllib3", "aiohttp", "httpx"})
+
+
+def test_a_dag_file_loads_a_fraction_of_what_the_official_provider_does():
+    """Operators and sensor load at most 60 % of the modules that the official provider's load."""
+    pytest.importorskip("airflow.providers.dbt.cloud", reason="the official provider is not installed")
+    ours = added_to_airflow(f"{NAME}.operators.dbt_cloud", f"{NAME}.sensors.dbt_cloud")
+    official = "airflow.providers.dbt.cloud"
+    theirs = added_to_airflow(f"{official}.operators.dbt", f"{official}.sensors.dbt")
+    assert len(ours) <= 0.6 * len(theirs)
