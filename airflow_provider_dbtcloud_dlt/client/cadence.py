@@ -82,7 +82,9 @@ def pause_for(run: Run, now: float, habit: Habit | None = None, shortest: float 
 def _while_queued(run: Run, now: float, habit: Habit | None) -> float:
     """It can't end before it has started, and then not for as long as its job takes."""
     queued = 0.0 if run.created_at is None else now - run.created_at.timestamp()
-    return _LATENESS * max(queued, habit.earliest if habit else 0.0)
+    if habit is None:
+        return _LATENESS * queued
+    return min(_LATENESS * max(queued, habit.earliest), habit.earliest)
 
 
 def _lasted(run: Run) -> float | None:

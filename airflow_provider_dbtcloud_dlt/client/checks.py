@@ -49,6 +49,9 @@ def check_token(api_token: object) -> str:
     return token
 
 
+LARGEST_ID = 2**63 - 1
+
+
 def check_id(name: str, value: object) -> int:
     """Return an account, job, run, … id as a number.
 
@@ -58,8 +61,8 @@ def check_id(name: str, value: object) -> int:
     text = "" if value is None else str(value).strip()
     if not text or text == "None":
         raise InvalidCredentialsException(f"{name} is missing: give it, or set a default for it.")
-    digits = text.isascii() and text.isdigit() and len(text) < 20  # ids are 64-bit integers
-    if isinstance(value, bool) or not digits or int(text) == 0:
+    digits = text.isascii() and text.isdigit() and len(text) < 20
+    if isinstance(value, bool) or not digits or not 0 < int(text) <= LARGEST_ID:
         raise InvalidCredentialsException(f"{name} must be a positive whole number, got {text[:80]!r}.")
     return int(text)
 

@@ -116,7 +116,7 @@ class Wait:
         self._last_seen, self._started = run.status, run.started_at is not None
         self._since = None if since is None else since.timestamp()
         self._seen_at = now
-        return ending_of(run) or self._time_is_up(now)
+        return ending_of(run) or self.time_is_up(now)
 
     def failed(self, error: DbtCloudError, now: float) -> Ending | None:
         """The API failed to show the run: a passing failure, until it has lasted for too long."""
@@ -136,13 +136,14 @@ class Wait:
                     f"Nothing could be learnt of job run {self.run_id} for {minutes:.0f} minutes, longer "
                     f"than outage_tolerance; the run itself may be going on. Last failure: {error}",
                 )
-        return self._time_is_up(now)
+        return self.time_is_up(now)
 
     def next_look(self, interval: float, now: float) -> float:
         """Seconds until the next look: `interval`, or less when the time is up before."""
         return interval if self.deadline is None else max(0.0, min(interval, self.deadline - now))
 
-    def _time_is_up(self, now: float) -> Ending | None:
+    def time_is_up(self, now: float) -> Ending | None:
+        """The wait's end, if its time is up and the run could not be seen once more."""
         if self.deadline is None or now < self.deadline:
             return None
         limit = "execution_timeout" if self.deadline == self.execution_deadline else "timeout"

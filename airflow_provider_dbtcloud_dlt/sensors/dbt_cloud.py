@@ -26,10 +26,10 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunStatus,
 )
 from airflow_provider_dbtcloud_dlt.client.blocking import SHORTEST_PAUSE
-from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE
+from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE, pause_for
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.habits import Habits
-from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait
+from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait, pause_after
 from airflow_provider_dbtcloud_dlt.compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -118,6 +118,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         self.hook_params = dict(hook_params or {})
         self._run_id_given = run_id is not None
         self._seen: Run | None = None
+        self._failure: DbtCloudError | None = None
         check_id_argument("run_id", run_id)
         self._check_access()
         self.start_in_triggerer = start_in_triggerer
@@ -162,9 +163,10 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
             ending = self._wait.failed(error, time.time())
             if ending is not None:
                 self._fail(ending.message)
+            self._failure = error
             self._outage.failed(error, time.time())
             return PokeReturnValue(is_done=False)
-        self._seen = run
+        self._seen, self._failure = run, None
         self._outage.answered(time.time())
         self._wait.answered(run, time.time())
         self._show_run(context, run)
@@ -176,10 +178,12 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         """Airflow's, unless the interval is left to us: seconds until the next look from the worker."""
         if self.interval is not None or self.exponential_backoff:
             return super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        pause = PAUSE_AFTER_FAILURE
-        if self._seen is not None:
-            shortest = RESCHEDULE_PAUSE if self.reschedule else SHORTEST_PAUSE
-            pause = self._habits.pause(self.hook.get_conn(), self._seen, time.time(), shortest)
+        if self._failure is not None or self._seen is None:
+            pause = pause_after(self._failure, PAUSE_AFTER_FAILURE) if self._failure else PAUSE_AFTER_FAILURE
+        elif self.reschedule:  # each look would read the job's history anew
+            pause = pause_for(self._seen, time.time(), None, RESCHEDULE_PAUSE)
+        else:
+            pause = self._habits.pause(self.hook.get_conn(), self._seen, time.time(), SHORTEST_PAUSE)
         return max(1.0, min(pause, self.timeout - run_duration()))
 
     def execute_complete(

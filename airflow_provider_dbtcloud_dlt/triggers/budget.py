@@ -6,7 +6,6 @@ Whoever waits loses nothing by it: when there are more waits than the budget bea
 from __future__ import annotations
 
 import logging
-import weakref
 
 from airflow_provider_dbtcloud_dlt.client import RateLimitError
 from airflow_provider_dbtcloud_dlt.client.waiting import MAX_RETRY_AFTER
@@ -19,7 +18,8 @@ _CALM_SECONDS = 60.0
 """After so long without a delay the budget is said to be enough again."""
 _FIRST_COOL_DOWN = 1.0
 
-_budgets: weakref.WeakValueDictionary[tuple[str, str], Budget] = weakref.WeakValueDictionary()
+# Kept for the life of the process: who comes next must not find a cool-down forgotten.
+_budgets: dict[tuple[str, str], Budget] = {}
 
 
 class Budget:
@@ -33,6 +33,7 @@ class Budget:
     def __init__(self, whom: str, per_minute: float) -> None:
         self.per_minute = per_minute
         self._whom = whom
+        self._wishes: dict[str, float] = {}
         self._used_until = 0.0
         self._closed_until = 0.0
         self._cool_down = _FIRST_COOL_DOWN
@@ -40,12 +41,13 @@ class Budget:
         self._delayed_at = 0.0
 
     @classmethod
-    def shared(cls, host: str, account_id: str, per_minute: float) -> Budget:
+    def shared(cls, host: str, account_id: str, conn_id: str, per_minute: float) -> Budget:
         """The account's budget in this process; of several connections to it, the most modest one counts."""
         found = _budgets.get((host, account_id))
         if found is None:
             found = _budgets[host, account_id] = cls(f"account {account_id} at {host}", per_minute)
-        found.per_minute = min(found.per_minute, per_minute)
+        found._wishes[conn_id] = per_minute
+        found.per_minute = min(found._wishes.values())
         return found
 
     def reserve(self, now: float) -> float:
@@ -72,9 +74,10 @@ class Budget:
         self._closed_until = max(self._closed_until, now + pause)
         self._delayed(now, "more than dbt Cloud allows (429)")
 
-    def answered(self) -> None:
+    def answered(self, now: float) -> None:
         """A request was answered: the next cool-down is a short one again."""
-        self._cool_down = _FIRST_COOL_DOWN
+        if now >= self._closed_until:  # else it was on its way before the limit was hit
+            self._cool_down = _FIRST_COOL_DOWN
 
     def _delayed(self, now: float, what: str) -> None:
         self._delayed_at = now

@@ -70,6 +70,7 @@ class SensorWait(Wait):
         begun: when the sensor's try began, in seconds since the epoch.
         shown: the run's page, once the run has been seen.
         run: the run, once it has ended.
+        is_refused: whether the token was refused at the last look.
     """
 
     begun: float = 0.0
@@ -77,6 +78,7 @@ class SensorWait(Wait):
         default_factory=lambda: asyncio.get_running_loop().create_future(), init=False
     )
     run: Run | None = field(default=None, init=False)
+    is_refused: bool = field(default=False, init=False)
 
     def answered(self, run: Run, now: float) -> Ending | None:
         """The API showed the run."""
@@ -88,15 +90,21 @@ class SensorWait(Wait):
 
     def failed(self, error: DbtCloudError, now: float) -> Ending | None:
         """The API failed to show the run; a refusal is final as long as nothing else has been seen."""
-        is_refusal = isinstance(error, InvalidCredentialsException | PermissionDeniedError)
-        if is_refusal and not self.shown.done() and now - self.begun < REFUSAL_SECONDS:
-            return Ending("error", str(error))
+        if not self.shown.done() and now - self.begun < REFUSAL_SECONDS:
+            # After a refused token the poller reads the connection again: only then it is the present one.
+            if isinstance(error, PermissionDeniedError) or (self.is_refused and _is_refused(error)):
+                return Ending("error", str(error))
+            self.is_refused = _is_refused(error)
         return Wait.failed(self, error, now)
 
     @property
     def is_own_limit(self) -> bool:
         """Whether the sensor's ``timeout`` ends the wait before the task's ``execution_timeout``."""
         return self.deadline == self.end_time
+
+
+def _is_refused(error: DbtCloudError) -> bool:
+    return isinstance(error, InvalidCredentialsException)
 
 
 class DbtCloudRunSensorTrigger(BaseTrigger):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     DbtCloudError,
+    MalformedAnswerError,
     NotFoundError,
     RejectedRequestError,
     Run,
@@ -27,8 +28,12 @@ log = logging.getLogger(__name__)
 
 Seen = Run | DbtCloudError
 
-_LEFT_OUT_TIMES = 3
-"""A list may lag behind by some seconds: one that leaves out an existing run so often is not honest."""
+_LEFT_OUT_SECONDS = 60.0
+"""A list may lag behind by some seconds: one that leaves out an existing run for so long is not honest."""
+_FAILED_LISTS = 3
+"""After so many failed lists in a row one of the runs is asked for singly, to see whether that works."""
+_AGAIN_SECONDS = 15 * 60.0
+"""After so long the best way of asking is tried again: a gateway's passing refusal must not last."""
 
 
 class Rung(enum.Enum):
@@ -60,7 +65,7 @@ class Question:
 
 
 class Ladder:
-    """Chooses the next question, and reads its answer.
+    """Chooses the next question, and reads its answer. Times are the event loop's.
 
     Args:
         whom: who is asked, for messages.
@@ -69,18 +74,31 @@ class Ladder:
     def __init__(self, whom: str) -> None:
         self.rung = Rung.BY_IDS
         self._whom = whom
+        self._stepped_down_at = 0.0
+        self._told: set[Rung] = set()
         self._unlisted: deque[int] = deque()
-        self._times_left_out: dict[int, int] = {}
+        self._left_out_since: dict[int, float] = {}
+        self._failed_lists = 0
 
     def next_question(self, schedule: Schedule, now: float) -> Question | None:
         """The runs that are to be asked for in one request, taken off the schedule; None when none is due."""
+        if self.rung is not Rung.BY_IDS and now - self._stepped_down_at >= _AGAIN_SECONDS:
+            self.rung = Rung.BY_IDS
+        return self._next_unlisted(schedule) or self._next_due(schedule, now)
+
+    def _next_unlisted(self, schedule: Schedule) -> Question | None:
         while self._unlisted:
             run_id = self._unlisted.popleft()
             if run_id in schedule:
                 schedule.remove(run_id)
                 return Question(Rung.SINGLY, [run_id])
+        return None
+
+    def _next_due(self, schedule: Schedule, now: float) -> Question | None:
         if self.rung is Rung.BY_RANGE:
-            run_ids = sorted(schedule.due(now))[:PAGE_SIZE]
+            due = schedule.due(now)
+            # From the longest overdue on: pages that always began with the lowest might never reach the rest.
+            run_ids = sorted(run_id for run_id in due if run_id >= due[0])[:PAGE_SIZE]
             for run_id in run_ids:
                 schedule.remove(run_id)
         else:
@@ -89,62 +107,84 @@ class Ladder:
             return None
         return Question(Rung.SINGLY if len(run_ids) == 1 else self.rung, run_ids)
 
-    def read(self, question: Question, answer: Sequence[Run] | DbtCloudError) -> Mapping[int, Seen]:
+    def read(
+        self, question: Question, answer: Sequence[Run] | DbtCloudError, now: float
+    ) -> Mapping[int, Seen]:
         """What was learnt, of runs that were asked for and perhaps of others.
 
         What was asked for and is missing has to be asked for again; it will be, singly if need be.
         """
-        if isinstance(answer, DbtCloudError):
-            if question.rung is not Rung.SINGLY and _is_refusal(answer):
-                self._step_down(question.rung, str(answer))
-                return {}
-            if isinstance(answer, NotFoundError):  # no list can have it yet
-                self.forget(question.run_ids)
-            return dict.fromkeys(question.run_ids, answer)
-        found = {run.id: run for run in answer}
         if question.rung is Rung.SINGLY:
-            self._read_single(question.run_ids[0])
-        else:
-            self._read_list(question, list(found))
+            return self._read_single(question.run_ids[0], answer, now)
+        if isinstance(answer, DbtCloudError):
+            return self._read_failure(question, answer, now)
+        self._failed_lists = 0
+        self._read_list(question, [run.id for run in answer], now)
+        return {run.id: run for run in answer}
+
+    def _read_single(
+        self, run_id: int, answer: Sequence[Run] | DbtCloudError, now: float
+    ) -> Mapping[int, Seen]:
+        if isinstance(answer, DbtCloudError):
+            if isinstance(answer, NotFoundError):  # no list can have it yet
+                self.forget([run_id])
+            return {run_id: answer}
+        found = {run.id: run for run in answer}
+        if run_id not in found:
+            return {run_id: MalformedAnswerError(f"dbt Cloud answered with another run than {run_id}.")}
+        if now - self._left_out_since.get(run_id, now) >= _LEFT_OUT_SECONDS:
+            self._left_out_since.clear()
+            self._step_down(self.rung, f"It leaves out run {run_id}, which exists.", now)
+        elif self._failed_lists >= _FAILED_LISTS:
+            self._step_down(self.rung, "Lists fail, and single requests do not.", now)
         return found
 
-    def _read_single(self, run_id: int) -> None:
-        if run_id not in self._times_left_out:
-            return
-        if self._times_left_out[run_id] >= _LEFT_OUT_TIMES:
-            self._times_left_out.clear()
-            self._step_down(self.rung, f"It leaves out run {run_id}, which exists.")
+    def _read_failure(self, question: Question, error: DbtCloudError, now: float) -> Mapping[int, Seen]:
+        if _is_refusal(error):
+            self._step_down(question.rung, str(error), now)
+            return {}
+        self._failed_lists += 1
+        if self._failed_lists >= _FAILED_LISTS and not self._unlisted:
+            self._unlisted.append(question.run_ids[0])  # is it lists alone that fail?
+        if isinstance(error, NotFoundError):  # that is the list's own: it says nothing of any run
+            error = RejectedRequestError(str(error), status_code=404)
+        return dict.fromkeys(question.run_ids, error)
 
-    def _read_list(self, question: Question, found: Sequence[int]) -> None:
+    def _read_list(self, question: Question, found: Sequence[int], now: float) -> None:
         wanted = set(question.run_ids)
         complete_to = float("inf")
         if question.rung is Rung.BY_IDS:
             if not wanted.issuperset(found):
-                self._step_down(question.rung, "It answered with runs that were not asked for.")
+                self._step_down(question.rung, "It answered with runs that were not asked for.", now)
                 return
         else:
             if list(found) != sorted(found) or any(run_id < min(wanted) for run_id in found):
-                self._step_down(question.rung, "It answered with other runs than those.")
+                self._step_down(question.rung, "It answered with other runs than those.", now)
                 return
             if len(found) >= PAGE_SIZE:
                 complete_to = found[-1]
         listed = set(found)
         for run_id in wanted:
             if run_id in listed:
-                self._times_left_out.pop(run_id, None)
+                self._left_out_since.pop(run_id, None)
             elif run_id <= complete_to:
-                self._times_left_out[run_id] = self._times_left_out.get(run_id, 0) + 1
+                self._left_out_since.setdefault(run_id, now)
                 self._unlisted.append(run_id)
 
     def forget(self, run_ids: Iterable[int]) -> None:
-        """Count anew how often a list leaves out these runs: they are not there, or nobody waits for them."""
+        """Count anew how long a list leaves out these runs: they are not there, or nobody waits for them."""
         for run_id in run_ids:
-            self._times_left_out.pop(run_id, None)
+            self._left_out_since.pop(run_id, None)
 
-    def _step_down(self, rung: Rung, reason: str) -> None:
+    def _step_down(self, rung: Rung, reason: str, now: float) -> None:
         if rung is not self.rung or rung is Rung.SINGLY:
             return  # another answer has said so before
         self.rung = Rung.BY_RANGE if rung is Rung.BY_IDS else Rung.SINGLY
+        self._stepped_down_at = now
+        self._failed_lists = 0
+        if self.rung in self._told:
+            return
+        self._told.add(self.rung)
         log.warning(
             "dbt Cloud (%s) does not list runs %s; asking for them %s. %s",
             self._whom,

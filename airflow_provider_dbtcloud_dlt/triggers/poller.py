@@ -49,6 +49,10 @@ FIRST_LOOK_LEEWAY = 0.8
 """So much of that time must have passed before a request that has places left takes a new run along."""
 
 
+TIME_OUT_SLACK = 2.0
+"""Seconds that a time-out may come late when the account's budget allows no look at the run."""
+
+
 @dataclass(frozen=True)
 class PollerKey:
     """What waits must have in common to share a poller."""
@@ -72,6 +76,7 @@ class Subscription:
         wait: decides when the wait is over.
         interval: seconds between two looks; ``None`` leaves it to us.
         first_look: seconds until the first look at most.
+        earliest: before that it is told nothing, by the event loop's clock.
         due: when it wants to look next, by the event loop's clock.
         ended: gets the ending.
     """
@@ -80,6 +85,7 @@ class Subscription:
     wait: Wait
     interval: float | None
     first_look: float
+    earliest: float = 0.0
     due: float = 0.0
     ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -132,7 +138,7 @@ class Poller:
         self._ladder = Ladder(f"connection {key.conn_id!r}")
         self._habits = Habits()
         self._outage = Outage(log, f"dbt Cloud (connection {key.conn_id!r})")
-        self._runs_unseen = 0
+        self._unseen: set[int] = set()
         self._budget: Budget | None = None
         self._reserved: float | None = None
         self._changed = asyncio.Event()
@@ -172,9 +178,10 @@ class Poller:
         pause = min(subscription.interval or subscription.first_look, subscription.first_look)
         pause = max(wait.next_look(pause, self._clock()), GATHERING_SECONDS)
         subscription.due = loop_now + pause
+        subscription.earliest = loop_now + FIRST_LOOK_LEEWAY * pause
         others = self._waiters.get(wait.run_id, ())
         self._waiters[wait.run_id] = (*others, subscription)
-        self._reschedule(wait.run_id, None if others else loop_now + FIRST_LOOK_LEEWAY * pause)
+        self._reschedule(wait.run_id, None if others else subscription.earliest)
         self._start()
         self._changed.set()
 
@@ -251,7 +258,8 @@ class Poller:
                 return self._schedule.next_due
             opens = self._reserve()
             if opens > loop.time():
-                return opens
+                self._tell_time()
+                return min(opens, loop.time() + TIME_OUT_SLACK)
             if question := self._ladder.next_question(self._schedule, loop.time()):
                 self._asked.update(question.run_ids)
                 self._send(self._look(client, question))
@@ -263,7 +271,9 @@ class Poller:
         """When the account's budget lets the next request go."""
         if self._budget is None:
             settings, client = self._hook.settings, self._hook.get_conn()
-            self._budget = Budget.shared(client.host, str(client.account_id), settings.requests_per_minute)
+            self._budget = Budget.shared(
+                client.host, str(client.account_id), self._key.conn_id, settings.requests_per_minute
+            )
         if self._reserved is None:
             self._reserved = self._budget.reserve(asyncio.get_running_loop().time())
         return self._budget.opens(self._reserved)
@@ -283,8 +293,10 @@ class Poller:
             answer = await self._answer(question.ask, client)
         finally:
             self._asked.difference_update(question.run_ids)
-        self._judge(client, question, answer)
-        seen = self._ladder.read(question, answer)
+        seen = self._ladder.read(question, answer, asyncio.get_running_loop().time())
+        self._ladder.forget(run_id for run_id in question.run_ids if run_id not in self._waiters)
+        if seen:  # else the question was not understood, and is asked otherwise
+            self._judge(client, question, answer)
         self._deliver(seen, asked_at)
         for run_id in question.run_ids:
             if run_id not in seen:  # still due, and the ladder knows how to ask for it now
@@ -304,17 +316,31 @@ class Poller:
                 self._budget.refused(error, loop.time())
             return error
         if self._budget is not None:
-            self._budget.answered()
+            self._budget.answered(loop.time())
         return answer
 
     def _deliver(self, seen: Mapping[int, Seen], asked_at: float) -> None:
         now, answered_at = self._clock(), asyncio.get_running_loop().time()
         for run_id, one in seen.items():
-            waiting = [item for item in self._waiters.get(run_id, ()) if not item.ended.done()]
+            waiting = [
+                item
+                for item in self._waiters.get(run_id, ())
+                if not item.ended.done() and item.earliest <= answered_at
+            ]
             pause = self._pause(one, now) if any(item.interval is None for item in waiting) else 0.0
             for item in waiting:
                 # An interval is from look to look; after a failure, which may have taken long, it is a rest.
                 item.saw(one, now, asked_at if isinstance(one, Run) else answered_at, pause)
+            self._reschedule(run_id)
+
+    def _tell_time(self) -> None:
+        """End the waits whose time is up although their runs can't be asked for now."""
+        now = self._clock()
+        for run_id in self._schedule.due(asyncio.get_running_loop().time()):
+            for item in self._waiters.get(run_id, ()):
+                ending = item.wait.time_is_up(now - TIME_OUT_SLACK)
+                if ending is not None and not item.ended.done():
+                    item.ended.set_result(ending)
             self._reschedule(run_id)
 
     def _pause(self, seen: Seen, now: float) -> float:
@@ -327,14 +353,14 @@ class Poller:
     ) -> None:
         """It is an outage when nothing could be learnt of any run; one run's trouble is its waiters'."""
         if not isinstance(answer, DbtCloudError) or isinstance(answer, NotFoundError):
-            self._runs_unseen = 0
+            self._unseen.clear()
             self._outage.answered(self._clock())
             return
         if isinstance(answer, InvalidCredentialsException) and self._hook.is_present(client):
             self._reconnect()  # the token may have been rotated
-        self._runs_unseen += len(question.run_ids)
+        self._unseen.update(question.run_ids)
         # Of a limit that was hit the budget tells.
-        if self._runs_unseen >= len(self._waiters) and not isinstance(answer, RateLimitError):
+        if len(self._unseen) >= len(self._waiters) and not isinstance(answer, RateLimitError):
             self._outage.failed(answer, self._clock())
 
     async def _client(self) -> DBTCloudClientV2 | None:

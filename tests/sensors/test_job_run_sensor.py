@@ -306,10 +306,10 @@ def test_run_that_goes_on_is_waited_for_again(
 
 def test_event_says_success_but_the_run_failed(emu: Emulator, context: MakeContext, triggerer: Any) -> None:
     """The run is believed, not the event."""
-    emu.script_job(emu.job_id, seconds=0.05, outcome="error")
+    emu.script_job(emu.job_id, seconds=60, outcome="error")
     run_id = emu.trigger()
     deferred = triggerer.deferral(sensor(run_id), context())
-    time.sleep(0.06)
+    emu.clock.advance(100)
     event = {"status": "success", "run_id": run_id, "message": ""}
     with pytest.raises(DbtCloudJobRunException, match="has failed"):
         triggerer.resume(sensor(run_id), deferred, context(), event)

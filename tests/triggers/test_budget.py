@@ -1,5 +1,6 @@
 """The requests that an account is asked at most."""
 
+import gc
 import logging
 
 import pytest
@@ -76,7 +77,7 @@ def test_answer_makes_the_next_pause_a_short_one() -> None:
     budget = Budget("x", 60)
     for now in (0.0, 5.0, 10.0):
         budget.refused(RateLimitError("slow down"), now)
-    budget.answered()
+    budget.answered(50.0)
     budget.refused(RateLimitError("slow down"), 100.0)
     assert budget.opens(100.0) == 101.0
 
@@ -103,14 +104,36 @@ def test_shortage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert "as often as asked for again" in said[1]
 
 
+def test_answer_to_a_request_from_before_the_limit_was_hit_does_not_count() -> None:
+    """The pauses grow in spite of it."""
+    budget = Budget("x", 60)
+    budget.refused(RateLimitError("slow down"), 0.0)
+    budget.answered(0.5)
+    budget.refused(RateLimitError("slow down"), 1.0)
+    assert budget.opens(1.0) == 3.0
+
+
 def test_account_has_one_budget() -> None:
     """Two connections to one account share it, and the more modest one counts."""
-    first = Budget.shared("host", "1", 600)
-    assert Budget.shared("host", "1", 60) is first
+    first = Budget.shared("host", "1", "a", 600)
+    assert Budget.shared("host", "1", "b", 60) is first
     assert first.per_minute == 60
+
+
+def test_connection_may_be_corrected() -> None:
+    """What a connection said before is forgotten."""
+    Budget.shared("corrected", "1", "a", 6)
+    assert Budget.shared("corrected", "1", "a", 600).per_minute == 600
+
+
+def test_budget_outlives_its_users() -> None:
+    """A cool-down must not be forgotten because the last wait has ended."""
+    Budget.shared("closed", "1", "a", 60).refused(RateLimitError("slow down", retry_after=300.0), 0.0)
+    gc.collect()
+    assert Budget.shared("closed", "1", "a", 60).opens(1.0) == 300.0
 
 
 def test_accounts_have_budgets_of_their_own() -> None:
     """Another account, or the same number at another host."""
-    budgets = [Budget.shared("host", "1", 9), Budget.shared("host", "2", 9), Budget.shared("other", "1", 9)]
+    budgets = [Budget.shared(host, account, "a", 9) for host, account in [("x", "1"), ("x", "2"), ("y", "1")]]
     assert len(set(map(id, budgets))) == 3

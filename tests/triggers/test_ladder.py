@@ -8,10 +8,18 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_mock import MockerFixture
 
-from airflow_provider_dbtcloud_dlt.client import NotFoundError, RejectedRequestError, Run, ServerError
+from airflow_provider_dbtcloud_dlt.client import (
+    MalformedAnswerError,
+    NotFoundError,
+    RejectedRequestError,
+    Run,
+    ServerError,
+)
 from airflow_provider_dbtcloud_dlt.client.waiting import Wait
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
+from airflow_provider_dbtcloud_dlt.triggers import ladder as ladder_module
 from airflow_provider_dbtcloud_dlt.triggers.ladder import Ladder, Question, Rung
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 from airflow_provider_dbtcloud_dlt.triggers.schedule import Schedule
@@ -117,14 +125,15 @@ def test_single_requests_take_the_place_of_ranges(
     assert len(said(caplog)) == 2
 
 
-def test_list_that_leaves_out_runs_is_not_believed(emu: Emulator) -> None:
-    """Runs that are not listed are asked for singly at once; a list that goes on so is given up."""
-    emu.script_job(emu.job_id, seconds=0.6)
+def test_list_that_leaves_out_runs_is_not_believed(emu: Emulator, mocker: MockerFixture) -> None:
+    """Runs that are not listed are asked for singly; a list that goes on so for long is given up."""
+    mocker.patch.object(ladder_module, "_LEFT_OUT_SECONDS", 0.2)
+    emu.script_job(emu.job_id, seconds=1.5)
     run_ids = [emu.trigger(), emu.trigger()]
     answer_with(emu, [], path=r"/runs/\?")
     assert wait_for(emu, run_ids) == ["success", "success"]
-    assert asked(emu, BY_IDS) <= 3
-    assert asked(emu, BY_RANGE) <= 3
+    assert 2 <= asked(emu, BY_IDS) <= 10
+    assert 2 <= asked(emu, BY_RANGE) <= 10
 
 
 def test_list_that_lags_is_kept(emu: Emulator, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,6 +143,14 @@ def test_list_that_lags_is_kept(emu: Emulator, caplog: pytest.LogCaptureFixture)
     emu.fail_next(2, status=200, path=BY_IDS, body='{"status": {"code": 200}, "data": []}')
     assert wait_for(emu, run_ids) == ["success", "success"]
     assert said(caplog) == []
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 500])
+def test_lists_that_fail_in_another_way_are_left_as_well(emu: Emulator, status: int) -> None:
+    """Where single requests work, lists that go on failing are no reason to lose a wait."""
+    run_ids = ends(emu)
+    emu.fail_next(10_000, status=status, path=r"/runs/\?", body="{}")
+    assert wait_for(emu, run_ids) == ["success", "error", "cancelled"]
 
 
 # --- the decisions ---------------------------------------------------------------------------------------
@@ -164,7 +181,7 @@ def test_every_run_gets_its_answer(existing: set[int], wanted: set[int], rung: R
     while question := ladder.next_question(schedule, 1.0):
         requests += 1
         answer = answered(question, existing)
-        found = ladder.read(question, answer)
+        found = ladder.read(question, answer, 1.0)
         seen |= found
         for run_id in question.run_ids:
             if run_id not in found:
@@ -192,14 +209,14 @@ def test_passing_trouble_is_every_asked_runs() -> None:
     """A 502 to a list is told to all whose runs were asked for; nothing is given up."""
     ladder, error = Ladder("x"), ServerError("bad gateway")
     question = Question(Rung.BY_IDS, [1, 2])
-    assert ladder.read(question, error) == {1: error, 2: error}
+    assert ladder.read(question, error, 0.0) == {1: error, 2: error}
     assert ladder.rung is Rung.BY_IDS
 
 
 def test_refusal_of_a_single_request_is_that_runs() -> None:
     """It says nothing of lists."""
     ladder, error = Ladder("x"), RejectedRequestError("no", status_code=400)
-    assert ladder.read(Question(Rung.SINGLY, [1]), error) == {1: error}
+    assert ladder.read(Question(Rung.SINGLY, [1]), error, 0.0) == {1: error}
     assert ladder.rung is Rung.BY_IDS
 
 
@@ -207,24 +224,73 @@ def test_late_refusal_of_the_rung_before_changes_nothing() -> None:
     """Several requests may be on their way when the first refusal comes."""
     ladder, error = Ladder("x"), RejectedRequestError("no", status_code=400)
     for _ in range(3):
-        ladder.read(Question(Rung.BY_IDS, [1, 2]), error)
+        ladder.read(Question(Rung.BY_IDS, [1, 2]), error, 0.0)
     assert ladder.rung is Rung.BY_RANGE
 
 
 def test_run_that_appears_at_last_is_no_proof_against_the_list() -> None:
     """Before it was there, no list could have it."""
     ladder = Ladder("x")
-    for _ in range(10):
-        ladder.read(Question(Rung.BY_IDS, [1, 2]), [run_of(2)])
-        ladder.read(Question(Rung.SINGLY, [1]), NotFoundError("not yet"))
-    ladder.read(Question(Rung.BY_IDS, [1, 2]), [run_of(2)])
-    ladder.read(Question(Rung.SINGLY, [1]), [run_of(1)])
+    for now in (0.0, 100.0, 200.0):
+        ladder.read(Question(Rung.BY_IDS, [1, 2]), [run_of(2)], now)
+        ladder.read(Question(Rung.SINGLY, [1]), NotFoundError("not yet"), now)
+    ladder.read(Question(Rung.BY_IDS, [1, 2]), [run_of(2)], 300.0)
+    ladder.read(Question(Rung.SINGLY, [1]), [run_of(1)], 300.0)
     assert ladder.rung is Rung.BY_IDS
 
 
 def test_range_answers_waits_that_were_not_due() -> None:
     """What a page holds beside what was asked for is not thrown away."""
     ladder = Ladder("x")
-    assert set(ladder.read(Question(Rung.BY_RANGE, [2, 5]), list(map(run_of, range(2, 9))))) == set(
+    assert set(ladder.read(Question(Rung.BY_RANGE, [2, 5]), list(map(run_of, range(2, 9))), 0.0)) == set(
         range(2, 9)
     )
+
+
+def test_ranges_leave_nobody_out() -> None:
+    """Waits whose ids lie far apart are each asked for in turn, however seldom a request can be made."""
+    ladder, schedule, asked_for = Ladder("x"), due(set(range(0, 3000, 100))), set()
+    ladder.rung = Rung.BY_RANGE
+    for now in range(30):  # each is due again before the next request
+        question = ladder.next_question(schedule, float(now))
+        assert question is not None
+        seen = ladder.read(
+            question, [run_of(run_id) for run_id in range(min(question.run_ids), 4000)][:100], 0.0
+        )
+        asked_for |= set(seen) & set(range(0, 3000, 100))
+        for run_id in question.run_ids:
+            schedule.put(run_id, now + 0.5 if run_id in seen else 0.0)
+    assert len(asked_for) == 30
+
+
+def test_list_that_leaves_out_an_existing_run_for_a_minute_is_given_up() -> None:
+    """Not before: listing may lag."""
+    ladder = Ladder("x")
+    for now, rung in [(0.0, Rung.BY_IDS), (59.0, Rung.BY_IDS), (60.0, Rung.BY_RANGE)]:
+        ladder.read(Question(Rung.BY_IDS, [1, 2]), [run_of(2)], now)
+        ladder.read(Question(Rung.SINGLY, [1]), [run_of(1)], now)
+        assert ladder.rung is rung
+
+
+def test_better_rung_is_tried_again_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """A passing refusal does not last; and it is logged once."""
+    ladder, error = Ladder("x"), RejectedRequestError("no", status_code=400)
+    ladder.read(Question(Rung.BY_IDS, [1, 2]), error, 0.0)
+    ladder.next_question(due({1, 2}), 899.0)
+    assert ladder.rung is Rung.BY_RANGE
+    ladder.next_question(due({1, 2}), 900.0)
+    assert ladder.rung is Rung.BY_IDS
+    ladder.read(Question(Rung.BY_IDS, [1, 2]), error, 900.0)
+    assert len(said(caplog)) == 1
+
+
+def test_lists_404_is_no_runs_404() -> None:
+    """It says nothing of any run."""
+    seen = Ladder("x").read(Question(Rung.BY_IDS, [1, 2]), NotFoundError("no such page"), 0.0)
+    assert not any(isinstance(one, NotFoundError) for one in seen.values())
+
+
+def test_answer_with_another_run_is_a_failure() -> None:
+    """It is not asked for again at once, for ever."""
+    seen = Ladder("x").read(Question(Rung.SINGLY, [1]), [run_of(2)], 0.0)
+    assert isinstance(seen[1], MalformedAnswerError)

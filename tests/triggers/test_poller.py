@@ -262,6 +262,68 @@ def test_waits_beyond_the_budget_look_less_often(emu: Emulator, connect: Callabl
     assert 5 <= len(emu.requests) <= 7  # ten seconds' worth at once, then one every two seconds
 
 
+def test_run_is_not_asked_for_again_while_it_is_being_asked_for(emu: Emulator) -> None:
+    """However long the answer takes, and whoever joins meanwhile."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+    emu.inject("slow", seconds=0.8)
+
+    async def main() -> None:
+        waits = [asyncio.create_task(wait(run_id))]
+        await asyncio.sleep(0.3)
+        waits.append(asyncio.create_task(wait(run_id)))
+        await asyncio.sleep(0.4)
+        for waiter in waits:
+            waiter.cancel()
+
+    run(main())
+    assert len(emu.requests) <= 1
+
+
+def test_nobody_asks_while_the_limit_is_hit(emu: Emulator) -> None:
+    """After a 429 the whole account rests for as long as the server says."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_ids = [emu.trigger(), emu.trigger()]
+    emu.inject("status", status=429, retry_after=60, times=1, path="/runs/")
+
+    async def main() -> None:
+        waits = [asyncio.create_task(wait(run_ids[0]))]
+        await until(lambda: bool(emu.requests))
+        waits.append(asyncio.create_task(wait(run_ids[1])))
+        await asyncio.sleep(0.6)
+        for waiter in waits:
+            waiter.cancel()
+
+    run(main())
+    assert len(emu.requests) == 1
+
+
+def test_time_out_is_told_while_the_limit_is_hit(emu: Emulator, mocker: MockerFixture) -> None:
+    """A wait whose time is up needs no look to end."""
+    mocker.patch.object(poller_module, "TIME_OUT_SLACK", 0.1)
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+    emu.inject("status", status=429, retry_after=60, times=1, path="/runs/")
+    assert run(wait(run_id, end_time=time.time() + 0.5)).status == "timeout"
+
+
+def test_second_waiter_is_not_told_before_its_first_look(emu: Emulator) -> None:
+    """Also where another wait for the same run is looked after already."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+
+    async def main() -> None:
+        first = asyncio.create_task(wait(run_id))
+        await until(lambda: bool(emu.requests))
+        second = asyncio.create_task(wait(run_id, 60, first_look=2.0))
+        emu.clock.advance(100)
+        await first
+        assert not second.done()
+        second.cancel()
+
+    run(main())
+
+
 def test_connections_to_one_account_share_its_budget(emu: Emulator, connect: Callable[..., None]) -> None:
     """And each gets its share."""
     connect(host=emu.host, login="1", password=emu.token, extra={"requests_per_minute": 240})
@@ -578,7 +640,7 @@ def wait_for_two(emu: Emulator) -> list[str]:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if "singly" in record.getMessage()]
+    return [record.getMessage() for record in caplog.records if "does not list" in record.getMessage()]
 
 
 def test_rotated_token_is_read_again(emu: Emulator, connect: Callable[..., None]) -> None:
