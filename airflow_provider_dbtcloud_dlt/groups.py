@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import TaskGroup
+from airflow.sdk import TaskGroup, XComArg
 
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 
@@ -45,6 +45,11 @@ def dlt_to_dbt_cloud(load: Any, *, group_id: str = "dlt_to_dbt_cloud", **transfo
 
 def _output(load: Any) -> Any:
     """What a load returns when it runs."""
-    if callable(load):
-        load = load()
-    return getattr(load, "output", load)
+    output = load() if callable(load) else load
+    output = getattr(output, "output", output)
+    if not isinstance(output, XComArg):
+        raise TypeError(
+            f"dlt_to_dbt_cloud({load!r}, …) has no load: give a function with the decorator @task.dlt_load, "
+            "what a call of it returned, or a DltLoadOperator."
+        )
+    return output
