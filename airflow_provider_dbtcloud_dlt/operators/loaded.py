@@ -14,6 +14,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     PermissionDeniedError,
     RunStatus,
 )
+from airflow_provider_dbtcloud_dlt.client.checks import check_steps
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
 from airflow_provider_dbtcloud_dlt.compat import AirflowSkipException
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
@@ -106,16 +107,17 @@ class AfterLoads:
             changes.append(selection)
         if variables := self._variables():
             changes.append(partial(with_vars, variables=variables))
-        if not changes or isinstance(given, str):  # a text is refused where the run is started
-            return given  # type: ignore[no-any-return]
-        before = list(given or hook.get_job(job_id).execute_steps)
+        own = None if given is None else check_steps(given)
+        if not changes:
+            return own
+        before = own or list(hook.get_job(job_id).execute_steps)
         after = [self._changed(step, changes, log) for step in before]
         if after == before:
-            return given  # type: ignore[no-any-return]
+            return own
         log.info("The run's steps: %s", "; ".join(after))
         return after
 
-    def _changed(self, step: Any, changes: Iterable[Callable[[str], str]], log: Logger) -> Any:
+    def _changed(self, step: str, changes: Iterable[Callable[[str], str]], log: Logger) -> str:
         for change in changes:
             try:
                 step = change(step)
