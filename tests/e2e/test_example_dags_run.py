@@ -1,6 +1,7 @@
 """The example DAGs in a real Airflow, with real dlt and, behind the emulator, real dbt."""
 
 import datetime as dt
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,14 @@ def waited(stack: FlightsStack, january: DagRun) -> DagRun:
     return run_dag(stack, "wait_for_run")
 
 
+@pytest.fixture(scope="module")
+def weather(stack: FlightsStack, january: DagRun) -> DagRun:
+    """January's weather alone, once more."""
+    run = run_dag(stack, "weather_elt", logical_date=JANUARY, data_interval=(JANUARY, FEBRUARY))
+    assert run.state == "success", run.failures()
+    return run
+
+
 def test_a_month_is_loaded_and_transformed(january):
     """The mart holds January's flights, each once."""
     counts = query(january.stack, "select sum(flights)::int from analytics.delays_by_carrier")
@@ -143,6 +152,20 @@ def test_both_tasks_mean_the_same_run(waited):
     """The run that was waited for is the one that the first task started, of the job that tests."""
     run = waited.stack.emulator.client.get_run(waited.xcom("start"))
     assert (run.status.humanized, run.job_definition_id) == ("Success", 1001)
+
+
+def test_only_what_depends_on_the_loaded_table_is_built(weather):
+    """Of the project's eight models those two that depend on the weather ran."""
+    client = weather.stack.emulator.client
+    run = client.get_run(weather.xcom("weather.transform"), ["trigger"])
+    results = json.loads(client.get_artifact(run.id, "run_results.json", step=3))["results"]
+    assert run.trigger.steps_override == ("dbt build --select source:flights_raw.weather+",)
+    assert {
+        node["unique_id"].split(".")[2] for node in results if node["unique_id"].startswith("model.")
+    } == {
+        "stg_weather",
+        "daily_summary",
+    }
 
 
 def test_a_failed_dbt_run_fails_the_task(broken):
