@@ -20,6 +20,8 @@ HISTORY_LENGTH = 10
 """How many of a job's latest successful runs tell its habit."""
 
 _FEWEST_RUNS = 3
+_LARGEST_SPREAD = 0.4
+"""Of the latest usual end. With a larger one an early end is no surprise, and would be seen late."""
 _LATENESS = 0.01
 _DENSE_LOOKS = 32
 _SPARSE_LOOKS = 18
@@ -39,7 +41,7 @@ class Habit:
 
     @classmethod
     def of(cls, runs: Iterable[Run]) -> Habit | None:
-        """Read it off a job's earlier runs; ``None`` when they are too few.
+        """Read it off a job's earlier runs; ``None`` when they are too few, or too different.
 
         Only successes count that ran all of the job: a failed run ends anywhere, one that was taken up at its
         point of failure ends early.
@@ -51,7 +53,8 @@ class Habit:
             lasted = lasted[1:-1]
         earliest, latest = lasted[0], lasted[-1]
         margin = max((latest - earliest) / 2, _LATENESS * latest, SHORTEST_PAUSE)
-        return cls(max(0.0, earliest - margin), latest + margin)
+        earliest, latest = max(0.0, earliest - margin), latest + margin
+        return cls(earliest, latest) if latest - earliest <= _LARGEST_SPREAD * latest else None
 
 
 def pause_for(run: Run, now: float, habit: Habit | None = None, shortest: float = SHORTEST_PAUSE) -> float:

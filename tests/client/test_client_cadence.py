@@ -99,12 +99,18 @@ def test_long_queued_run_without_a_history() -> None:
 # --- the habit -------------------------------------------------------------------------------------------
 
 
-@given(lasted=st.lists(seconds, min_size=3, max_size=6))
-def test_habit_holds_all_of_few_runs(lasted: list[float]) -> None:
+@given(longest=st.floats(20, 100_000), shares=st.lists(st.floats(0.9, 1), min_size=3, max_size=6))
+def test_habit_holds_all_of_few_runs(longest: float, shares: list[float]) -> None:
     """Its window has a margin on both sides."""
+    lasted = [longest * share for share in shares]
     habit = Habit.of(map(ended, lasted))
     assert habit is not None
     assert 0 <= habit.earliest <= min(lasted) <= max(lasted) <= habit.latest
+
+
+def test_runs_that_differ_are_no_habit() -> None:
+    """Their ends would be seen late: what holds without a history is better then."""
+    assert Habit.of(map(ended, [6000, 8000, 10_000])) is None
 
 
 def test_one_odd_run_of_many_does_not_spoil_the_habit() -> None:
