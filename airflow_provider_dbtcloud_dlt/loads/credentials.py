@@ -12,7 +12,7 @@ from dlt.common.configuration.specs import CredentialsConfiguration
 from dlt.common.configuration.specs.base_configuration import extract_inner_hint, is_secret_hint
 from dlt.common.configuration.utils import deserialize_value
 from dlt.common.destination import Destination
-from dlt.common.exceptions import DltException, MissingDependencyException, SystemConfigurationException
+from dlt.common.exceptions import MissingDependencyException
 
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, not_installed
@@ -121,6 +121,11 @@ def _credentials(
     values = _nested({name: value for name, value in read.items() if value is not None})
     spec = _spec(mapping, made, values)
     hints = spec.get_resolvable_fields()
+    if unknown := [name for name in values if name not in hints]:
+        raise connection.error(
+            f"the value for {unknown[0]!r} (from {where(mapping.credentials[unknown[0]])}) does not go with "
+            "the others, or is too new for the dlt that is installed: leave it out."
+        )
     for name, value in values.items():
         if is_secret_hint(hints[name]):
             secrets.note(value)
@@ -135,11 +140,9 @@ def _credentials(
         credentials = resolve_configuration(spec(), explicit_value=explicit)
     except ConfigFieldMissingException as error:
         raise _missing(connection, mapping, error.fields) from None
-    except MissingDependencyException as error:
+    except (MissingDependencyException, ModuleNotFoundError) as error:
         raise connection.error(not_installed(error, mapping.destination)) from None
-    except ModuleNotFoundError as error:
-        raise connection.error(not_installed(error, mapping.destination)) from None
-    except (ConfigurationException, SystemConfigurationException, DltException, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - the clouds' libraries raise their own, a missing profile for one
         raise connection.error(f"dlt's {mapping.destination!r} does not take it: {error}") from None
     if isinstance(values.get("password"), str):
         credentials["password"] = values["password"]  # dlt strips blanks off, which may be part of it

@@ -455,6 +455,11 @@ def test_a_missing_field_is_not_looked_up_elsewhere(monkeypatch):
             "no value for 'azure_client_secret'",
         ),
         (
+            {"conn_type": "wasb", **AWS, "host": "lake", "extra": {"tenant_id": "t", "account_key": SECRET}},
+            "az://raw",
+            r"the value for 'azure_storage_account_key' \(from extra.account_key.*does not go with the oth",
+        ),
+        (
             {"conn_type": "aws", **AWS, "extra": {"role_arn": "arn:aws:iam::1:role/x"}},
             "s3://lake",
             "extra 'role_arn' asks for a way to log in that dlt's 'filesystem' does not have",
