@@ -11,6 +11,8 @@ import dlt
 from dlt.common.destination import Destination
 from dlt.pipeline.pipeline import Pipeline
 
+from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
+from airflow_provider_dbtcloud_dlt.loads.credentials import connected
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, explain, explain_failed_jobs
 from airflow_provider_dbtcloud_dlt.loads.logs import dlt_logs_propagate
 from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
@@ -71,8 +73,8 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
             **{name: value for name, value in given.items() if value is not None},
             pipeline_name=plan.pipeline_name,
             pipelines_dir=folder,
-            destination=_made(plan.destination),
-            staging=_made(plan.staging),
+            destination=_made(plan.destination, plan.destination_connection, secrets),
+            staging=_made(plan.staging, plan.staging_connection, secrets),
             dev_mode=plan.dev_mode,
             progress=LogProgress(log, plan.log_interval, on_step_end=secrets.collect),
         )
@@ -133,8 +135,8 @@ def _run(pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: Task
     return summary
 
 
-def _made(destination: Any) -> Any:
-    """Call a function that makes a destination; a name or a destination is left as it is."""
-    return (
-        destination() if callable(destination) and not isinstance(destination, Destination) else destination
-    )
+def _made(destination: Any, connection: ConnectionFields | None, secrets: Secrets) -> Any:
+    """Call a function that makes a destination, and give the destination a connection's credentials."""
+    if callable(destination) and not isinstance(destination, Destination):
+        destination = destination()
+    return connected(destination, connection, secrets) if connection else destination

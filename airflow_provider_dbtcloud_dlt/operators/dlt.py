@@ -8,15 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
-from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowFailException, AirflowSkipException
+from airflow_provider_dbtcloud_dlt.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     REFRESH_MODES,
     check_choice,
+    check_connection_id,
     check_pipeline_name,
     check_schema_contract,
     check_source,
@@ -25,6 +31,8 @@ from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 
 
 class _Sealed:
@@ -57,7 +65,7 @@ class DltLoadOperator(BaseOperator):
     Nothing of the source is built while the DAG file is parsed: ``source`` is called when the task runs.
     The task works in a private folder that is removed afterwards; dlt restores the pipeline's state from
     the destination, so that incremental loading goes on where it ended, on whichever worker. Credentials
-    come from dlt's configuration:
+    come from an Airflow connection (``destination_conn_id``), or from dlt's configuration:
     https://dlthub.com/docs/general-usage/credentials/.
 
     Arguments that ``dlt.pipeline()`` and ``pipeline.run()`` know bear dlt's names and mean the same; None
@@ -70,7 +78,7 @@ class DltLoadOperator(BaseOperator):
             source="my_sources.shop:orders",
             source_args={"since": "{{ data_interval_start }}"},
             pipeline_name="shop",
-            destination="postgres",
+            destination_conn_id="warehouse",
             dataset_name="raw_shop",
             write_disposition="merge",
             primary_key="id",
@@ -86,7 +94,11 @@ class DltLoadOperator(BaseOperator):
         pipeline_name: The name under which dlt keeps the state at the destination; two tasks that load in
             parallel need different names. None: ``<DAG id>_<task id>``.
         destination: A destination's name (``"postgres"``), a destination object, or, so that dlt need not
-            be imported in the DAG file, a function that returns one, called when the task runs. None: dlt's
+            be imported in the DAG file, a function that returns one, called when the task runs. With a
+            connection also a bucket's address, such as ``"s3://lake/raw"``. None: what the connection's
+            type says, else dlt's configuration.
+        destination_conn_id: An Airflow connection whose credentials the destination gets; nothing of dlt's
+            configuration is mixed into them. The README lists the types of connections. None: dlt's
             configuration.
         dataset_name: The dataset (schema) at the destination. None: ``<pipeline name>_dataset``.
         write_disposition: ``"append"``, ``"replace"``, ``"merge"`` or ``"skip"``, or a dict with
@@ -99,6 +111,7 @@ class DltLoadOperator(BaseOperator):
         primary_key: A column, or a list of columns.
         columns: Hints by column, as dlt takes them. Not templated.
         staging: Where files are staged on their way; as ``destination``.
+        staging_conn_id: An Airflow connection for ``staging``: of a bucket.
         loader_file_format: ``"parquet"``, ``"jsonl"``, ``"insert_values"``, ``"csv"``, …
         table_format: ``"delta"`` or ``"iceberg"``, where the destination knows it.
         refresh: ``"drop_sources"``, ``"drop_resources"`` or ``"drop_data"``: start these anew.
@@ -116,7 +129,7 @@ class DltLoadOperator(BaseOperator):
         ``finished_at``, ``seconds``.
 
     Raises:
-        ValueError: An argument has a value that cannot be right.
+        ValueError: An argument has a value that cannot be right, or there is no such connection.
         TypeError: ``source`` is no function, or ``source_args`` do not fit it.
         LoadError: The load failed; the message says why. What the source raises for Airflow,
             ``AirflowSkipException`` and ``AirflowFailException``, reaches Airflow as it is.
@@ -126,7 +139,9 @@ class DltLoadOperator(BaseOperator):
         "source_args",
         "pipeline_name",
         "destination",
+        "destination_conn_id",
         "staging",
+        "staging_conn_id",
         "dataset_name",
         "table_name",
         "write_disposition",
@@ -150,6 +165,7 @@ class DltLoadOperator(BaseOperator):
         source_args: Mapping[str, Any] | None = None,
         pipeline_name: str | None = None,
         destination: Any = None,
+        destination_conn_id: str | None = None,
         dataset_name: str | None = None,
         write_disposition: Any = None,
         schema_contract: Any = None,
@@ -157,6 +173,7 @@ class DltLoadOperator(BaseOperator):
         primary_key: str | Sequence[str] | None = None,
         columns: Any = None,
         staging: Any = None,
+        staging_conn_id: str | None = None,
         loader_file_format: str | None = None,
         table_format: str | None = None,
         refresh: str | None = None,
@@ -172,6 +189,7 @@ class DltLoadOperator(BaseOperator):
         self.source_args = source_args
         self.pipeline_name = pipeline_name
         self.destination = _sealed(destination)
+        self.destination_conn_id = destination_conn_id
         self.dataset_name = dataset_name
         self.write_disposition = write_disposition
         self.schema_contract = schema_contract
@@ -179,6 +197,7 @@ class DltLoadOperator(BaseOperator):
         self.primary_key = primary_key
         self.columns = columns
         self.staging = _sealed(staging)
+        self.staging_conn_id = staging_conn_id
         self.loader_file_format = loader_file_format
         self.table_format = table_format
         self.refresh = refresh
@@ -200,6 +219,8 @@ class DltLoadOperator(BaseOperator):
             pipeline_name=self.pipeline_name or _default_pipeline_name(context),
             destination=_unsealed(self.destination),
             staging=_unsealed(self.staging),
+            destination_connection=_connection("destination_conn_id", self.destination_conn_id),
+            staging_connection=_connection("staging_conn_id", self.staging_conn_id),
             dataset_name=self.dataset_name,
             import_schema_path=self.import_schema_path,
             export_schema_path=self.export_schema_path,
@@ -253,6 +274,8 @@ class DltLoadOperator(BaseOperator):
         check_source(self.source)
         self._check_source_args()
         check_pipeline_name(self.pipeline_name)
+        check_connection_id("destination_conn_id", self.destination_conn_id)
+        check_connection_id("staging_conn_id", self.staging_conn_id)
         check_write_disposition(self.write_disposition)
         check_schema_contract(self.schema_contract)
         check_choice("refresh", self.refresh, REFRESH_MODES)
@@ -272,6 +295,22 @@ class DltLoadOperator(BaseOperator):
                 inspect.signature(source).bind(**{**known, **(arguments or {})})
             except TypeError as error:
                 raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
+
+
+def _connection(argument: str, conn_id: str | None) -> ConnectionFields | None:
+    """Look a connection up, as the plain fields that a load takes."""
+    if conn_id is None:
+        return None
+    from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
+
+    try:
+        found = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise ValueError(
+            f"There is no Airflow connection {conn_id!r} ({argument}): create it, or correct the id."
+        ) from None
+    names = ("conn_type", "host", "login", "password", "schema", "port", "extra")
+    return ConnectionFields(conn_id, **{name: getattr(found, name) for name in names}, argument=argument)
 
 
 def _asked_of_airflow(error: BaseException) -> AirflowException | None:

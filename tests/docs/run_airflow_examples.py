@@ -56,6 +56,8 @@ def main(home: Path, answer: Path) -> None:
             "password": emu.token,
         }
         os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = json.dumps(connection)
+        warehouse = {"conn_type": "duckdb", "host": str(home / "warehouse.duckdb")}
+        os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
         told: dict[str, Any] = {file.name: run_dag(file) for file in sorted(dags.glob("*.py"))}
         told["causes"] = [run["trigger"]["cause"] for run in emu.runs()]
     told["tests"] = int(pytest.main(["-p", "no:cacheprovider", "test_readme.py"]))

@@ -13,6 +13,7 @@ import yaml
 from airflow_provider_dbtcloud_dlt import helpers
 from airflow_provider_dbtcloud_dlt.hooks.connection import JOB_DEFAULTS, Settings
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
+from airflow_provider_dbtcloud_dlt.loads.mappings import MAPPINGS, ConnectionMapping, where
 from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS, CONNECTION_FORM
 
 PACKAGE = "airflow_provider_dbtcloud_dlt"
@@ -178,6 +179,25 @@ def test_the_fields_of_dlts_configuration():
     told |= set(re.findall(r"^(\w+) =", text, re.MULTILINE))
     assert set(helpers.DBTCloudConfiguration().keys()) <= told
     assert set(JOB_DEFAULTS) <= told
+
+
+def mapping_cells(mapping: ConnectionMapping) -> list[str]:
+    """What the table says of a mapping: types, destination, and where dlt's fields come from."""
+    readings = {**mapping.credentials, **mapping.settings}
+    fields = [
+        f"`{name}`" if where(reading) == name else f"`{name}` ← {where(reading)}"
+        for name, reading in readings.items()
+    ]
+    at = f" at {', '.join(f'`{protocol}://`' for protocol in mapping.protocols)}" if mapping.protocols else ""
+    types = ", ".join(f"`{conn_type}`" for conn_type in mapping.conn_types)
+    refused = ", ".join(f"`{key}`" for key in mapping.refused)
+    return [types, f"`{mapping.destination}`{at}", "; ".join(fields), refused]
+
+
+def test_the_connections_for_destinations():
+    """The table is the code's: each type, destination, field and refused extra."""
+    table = table_after(section("Destinations from Airflow connections"), "Connection type")
+    assert table == [mapping_cells(mapping) for mapping in MAPPINGS]
 
 
 def test_the_official_hooks_methods():
