@@ -33,19 +33,7 @@ def address(config: DestinationClientConfiguration, dataset_name: str) -> Addres
         config: The configuration.
         dataset_name: The dataset as it is called at the destination.
     """
-    known: dict[str, Callable[[Any, str], Address]] = {
-        "bigquery": _bigquery,
-        "databricks": _databricks,
-        "athena": _athena,
-        "filesystem": _filesystem,
-        "duckdb": _file,
-        "motherduck": _motherduck,
-        "snowflake": _snowflake,
-        "clickhouse": _clickhouse,
-        "sqlalchemy": _sqlalchemy,
-        **dict.fromkeys(("postgres", "redshift", "mssql"), _server),
-    }
-    reader = known.get(config.destination_type.rpartition(".")[2])
+    reader = READERS.get(config.destination_type.rpartition(".")[2])
     return reader(config, dataset_name) if reader else Address()
 
 
@@ -143,3 +131,20 @@ def _filesystem(config: Any, dataset: str) -> Address:
     netloc = user.partition(":")[0] + at + host
     folder = quote(parts.path.rstrip("/"), safe="/%=+,:@~")
     return Address(None, f"{parts.scheme}://{netloc}{folder}/{quote(dataset, safe='')}/{{table}}")
+
+
+READERS: dict[str, Callable[[Any, str], Address]] = {
+    "postgres": _server,
+    "redshift": _server,
+    "mssql": _server,
+    "snowflake": _snowflake,
+    "bigquery": _bigquery,
+    "databricks": _databricks,
+    "athena": _athena,
+    "clickhouse": _clickhouse,
+    "sqlalchemy": _sqlalchemy,
+    "motherduck": _motherduck,
+    "duckdb": _file,
+    "filesystem": _filesystem,
+}
+"""By dlt's destination types; the README has the same table."""
