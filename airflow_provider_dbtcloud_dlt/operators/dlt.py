@@ -6,9 +6,9 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk import AssetAlias, BaseHook, BaseOperator
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow.sdk.log import mask_secret
 
@@ -18,6 +18,11 @@ from airflow_provider_dbtcloud_dlt.compat import (
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSkipException,
+)
+from airflow_provider_dbtcloud_dlt.operators.dlt_assets import (
+    check_asset_uri,
+    emit_asset_events,
+    event_aliases,
 )
 from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     REFRESH_MODES,
@@ -105,7 +110,7 @@ class DltLoadOperator(BaseOperator):
             ``disposition`` and dlt's further choices. None: what each resource says, else ``"append"``.
         schema_contract: ``"evolve"``, ``"freeze"``, ``"discard_row"`` or ``"discard_value"``, or a dict of
             them by ``tables``, ``columns``, ``data_type``. With ``"freeze"`` a change of schema fails the
-            task.
+            task; so does the first load when tables are frozen, for they are new.
         table_name: The table for rows. None: the function's name. For dlt's sources and resources it
             replaces their own tables' names.
         primary_key: A column, or a list of columns.
@@ -120,13 +125,19 @@ class DltLoadOperator(BaseOperator):
         export_schema_path: A folder into which dlt writes schemas.
         pipelines_dir: Where to make the private working folder. None: the system's folder for temporary
             files.
+        asset_uri: How the tables are called as assets: a URI with ``{table}``, and ``{database}`` and
+            ``{schema}`` as need be, such as ``"postgres://db.example.com:5432/{database}/{schema}/{table}"``.
+            For each table whose contents it touches the task emits an event with rows and load ids, through
+            each ``AssetAlias`` among ``outlets``; if there is none, the task gets one that is called
+            ``dlt:<pipeline name>``. None: what the destination's configuration says. False: no events.
         log_interval: Seconds between two lines of progress within a stage. Not templated.
         **kwargs: As for every operator.
 
     Returns:
         By XCom a dict: ``pipeline_name``, ``dataset_name``, ``destination``, ``destination_type``,
-        ``load_ids``, ``rows`` (by table), ``row_count``, ``first_run``, ``nothing_loaded``, ``started_at``,
-        ``finished_at``, ``seconds``.
+        ``database``, ``table_uri`` (with ``{table}``), ``load_ids``, ``rows``, ``bytes`` and
+        ``table_load_ids`` (by table), ``row_count``, ``schema_changes`` (``new_tables``, ``new_columns``,
+        ``changed_types``), ``first_run``, ``nothing_loaded``, ``started_at``, ``finished_at``, ``seconds``.
 
     Raises:
         ValueError: An argument has a value that cannot be right, or there is no such connection.
@@ -153,6 +164,7 @@ class DltLoadOperator(BaseOperator):
         "import_schema_path",
         "export_schema_path",
         "pipelines_dir",
+        "asset_uri",
     )
     template_fields_renderers = {"source_args": "py", "write_disposition": "py", "schema_contract": "py"}
     shallow_copy_attrs: Sequence[str] = ("source",)
@@ -181,6 +193,7 @@ class DltLoadOperator(BaseOperator):
         import_schema_path: str | None = None,
         export_schema_path: str | None = None,
         pipelines_dir: str | None = None,
+        asset_uri: str | Literal[False] | None = None,
         log_interval: float = 10.0,
         **kwargs: Any,
     ) -> None:
@@ -205,8 +218,13 @@ class DltLoadOperator(BaseOperator):
         self.import_schema_path = import_schema_path
         self.export_schema_path = export_schema_path
         self.pipelines_dir = pipelines_dir
+        self.asset_uri = asset_uri
         self.log_interval = log_interval
         self._check()
+        if asset_uri is not False and not event_aliases(self.outlets):
+            name = pipeline_name if is_plain(pipeline_name) else None
+            alias = AssetAlias(f"dlt:{name or _default_pipeline_name(self.dag_id, self.task_id)}")
+            self.outlets = [*self.outlets, alias]
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return the summary."""
@@ -216,7 +234,8 @@ class DltLoadOperator(BaseOperator):
         from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 
         plan = LoadPlan(
-            pipeline_name=self.pipeline_name or _default_pipeline_name(context),
+            pipeline_name=self.pipeline_name
+            or _default_pipeline_name(context["ti"].dag_id, context["ti"].task_id),
             destination=_unsealed(self.destination),
             staging=_unsealed(self.staging),
             destination_connection=_connection("destination_conn_id", self.destination_conn_id),
@@ -244,7 +263,10 @@ class DltLoadOperator(BaseOperator):
             if asked is None:
                 raise
         else:
-            return summary.as_dict()
+            result = summary.as_dict()
+            if self.asset_uri is not False:
+                emit_asset_events(context, event_aliases(self.outlets), result, self.asset_uri, self.log)
+            return result
         raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
 
     def _call_source(self, context: Context) -> Any:
@@ -279,6 +301,7 @@ class DltLoadOperator(BaseOperator):
         check_write_disposition(self.write_disposition)
         check_schema_contract(self.schema_contract)
         check_choice("refresh", self.refresh, REFRESH_MODES)
+        check_asset_uri(self.asset_uri)
         if self.log_interval < 0:
             raise ValueError(f"log_interval is a number of seconds, not {self.log_interval!r}.")
 
@@ -321,9 +344,8 @@ def _asked_of_airflow(error: BaseException) -> AirflowException | None:
     return cause
 
 
-def _default_pipeline_name(context: Context) -> str:
-    ti = context["ti"]
-    return re.sub(r"[\W_]+", "_", f"{ti.dag_id}_{ti.task_id}")
+def _default_pipeline_name(dag_id: str, task_id: str) -> str:
+    return re.sub(r"[\W_]+", "_", f"{dag_id}_{task_id}")
 
 
 def _context_parameters(function: Callable[..., Any]) -> set[str]:
