@@ -132,6 +132,10 @@ class AirflowAPI:
     def dag_run(self, dag_id: str, run_id: str) -> JSON:
         return dict(self.request("GET", self._run(dag_id, run_id)))
 
+    def upstream_asset_events(self, dag_id: str, run_id: str) -> list[JSON]:
+        """The asset events that have started a DAG run."""
+        return list(self.request("GET", f"{self._run(dag_id, run_id)}/upstreamAssetEvents")["asset_events"])
+
     def task_instances(self, dag_id: str, run_id: str) -> list[JSON]:
         path = f"{self._run(dag_id, run_id)}/taskInstances"
         return list(self.request("GET", path, params={"limit": 500})["task_instances"])

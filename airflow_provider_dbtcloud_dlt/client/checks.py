@@ -160,7 +160,7 @@ def check_trigger_body(data: Mapping[str, Any]) -> dict[str, Any]:
         elif expected is str:
             body[name] = check_text(name, value)
         elif expected is list:
-            body[name] = _check_steps(value)
+            body[name] = check_steps(value)
         elif expected is not None and (
             not isinstance(value, expected) or (expected is int and isinstance(value, bool))
         ):
@@ -178,7 +178,12 @@ def check_trigger_body(data: Mapping[str, Any]) -> dict[str, Any]:
 _TYPE_WORDS = {int: "a whole number", bool: "true or false"}
 
 
-def _check_steps(value: object) -> list[str]:
+def check_steps(value: object) -> list[str]:
+    """Return a run's steps.
+
+    Raises:
+        InvalidRequestError: they are no list of commands, or an empty one.
+    """
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InvalidRequestError(
             f"steps_override must be a list of dbt commands such as ['dbt build'], got {value!r}."

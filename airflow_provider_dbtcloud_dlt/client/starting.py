@@ -61,7 +61,7 @@ class RunStarter:
 
     def start(
         self,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
         *,
         look_first: bool,
         wait: bool = True,
@@ -71,7 +71,8 @@ class RunStarter:
         """Return the run of this work, started now or found.
 
         Args:
-            body: the trigger's fields, its cause bearing the marker.
+            body: the trigger's fields, its cause bearing the marker; or what makes them, called only when no
+                run of this work is found to go on with.
             look_first: whether an earlier try may have started something.
             wait: whether the task waits for the run's end.
             retry_from_failure: retry a failed run of this work instead of starting anew.
@@ -102,6 +103,8 @@ class RunStarter:
                     return Started(retried)
             elif decision.no_retry:
                 self.log.info("%s", decision.no_retry)
+        if callable(body):
+            body = body()
         if reuse_existing_run:
             joined = self._active_run(body, cancelled)
             if joined is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.destination.exceptions import UnknownDestinationModule
-from dlt.common.exceptions import SignalReceivedException
+from dlt.common.exceptions import MissingDependencyException, SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.schema.exceptions import DataValidationError
 from dlt.extract.exceptions import PipeException, ResourceNameMissing
@@ -25,6 +25,9 @@ _STEPS = {
     "load": "the load step",
 }
 
+
+_EXTRAS = {"s3fs": "s3", "botocore": "s3", "boto3": "s3", "gcsfs": "gs", "adlfs": "az", "azure": "az"}
+"""dlt's extras by modules, of the one destination that has several."""
 
 _PARTLY = " Other jobs of this load were done before: what they wrote stays at the destination."
 
@@ -62,15 +65,31 @@ def explain(pipeline_name: str, error: BaseException) -> str:
                 "https://dlthub.com/docs/dlt-ecosystem/destinations, or give yours a type in dlt's "
                 f"configuration (DESTINATION__{cause.ref.upper()}__DESTINATION_TYPE)."
             )
-        if isinstance(cause, ModuleNotFoundError) and step in ("sync", "load"):
-            return (
-                f"{where}: module {cause.name!r} is not installed on this worker. Install what dlt needs for "
-                "the destination, such as pip install 'dlt[duckdb]'."
-            )
+        if isinstance(cause, ModuleNotFoundError) and failed and step in ("sync", "load"):
+            destination = failed.pipeline.destination.destination_type.rpartition(".")[2]
+            return f"{where}: {not_installed(cause, destination)}"
+        if isinstance(cause, MissingDependencyException):
+            return f"{where}: {not_installed(cause)}"
     resource = next((e.pipe_name for e in chain if isinstance(e, PipeException)), None)
     if resource:
         where += f", resource {resource!r}"
     return f"{where}: {_named(chain[-1])}"
+
+
+def not_installed(error: ImportError, destination: str = "") -> str:
+    """Say what to install.
+
+    Args:
+        error: What an import raised, or dlt in its place.
+        destination: The type of the destination that needs it: dlt has an extra of that name.
+    """
+    if isinstance(error, MissingDependencyException):
+        packages = " ".join(repr(str(name)) for name in error.dependencies)
+        return f"{error.caller} needs packages that this worker lacks: pip install {packages}."
+    module = str(error.name)
+    extra = _EXTRAS.get(module.partition(".")[0], destination)
+    driver = f" and the database's driver {module!r}" if extra == "sqlalchemy" else ""
+    return f"module {module!r} is not installed on this worker: pip install 'dlt[{extra}]'{driver}."
 
 
 def explain_failed_jobs(loaded: LoadInfo) -> str:

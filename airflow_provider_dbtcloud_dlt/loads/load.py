@@ -11,13 +11,17 @@ import dlt
 from dlt.common.destination import Destination
 from dlt.pipeline.pipeline import Pipeline
 
+from airflow_provider_dbtcloud_dlt.loads.address import Address, address
+from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
+from airflow_provider_dbtcloud_dlt.loads.credentials import connected
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, explain, explain_failed_jobs
 from airflow_provider_dbtcloud_dlt.loads.logs import dlt_logs_propagate
 from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 from airflow_provider_dbtcloud_dlt.loads.progress import LogProgress, TaskLog
+from airflow_provider_dbtcloud_dlt.loads.report import tell
 from airflow_provider_dbtcloud_dlt.loads.secrets import Secrets
 from airflow_provider_dbtcloud_dlt.loads.source import loadable
-from airflow_provider_dbtcloud_dlt.loads.summary import LoadSummary, summarise
+from airflow_provider_dbtcloud_dlt.loads.summary import LoadSummary, dataset_name, summarise
 from airflow_provider_dbtcloud_dlt.loads.variables import thrifty_variables
 from airflow_provider_dbtcloud_dlt.loads.workdir import working_folder
 
@@ -49,7 +53,7 @@ def run_load(
     secrets = Secrets(hide)
     try:
         with _pipeline(plan, log, secrets) as pipeline:
-            return _run(pipeline, build, plan, log)
+            return _run(pipeline, build, plan, log, secrets)
     except (Exception, KeyboardInterrupt) as error:
         secrets.collect()
         message = str(error) if isinstance(error, LoadError) else explain(plan.pipeline_name, error)
@@ -71,8 +75,8 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
             **{name: value for name, value in given.items() if value is not None},
             pipeline_name=plan.pipeline_name,
             pipelines_dir=folder,
-            destination=_made(plan.destination),
-            staging=_made(plan.staging),
+            destination=_made(plan.destination, plan.destination_connection, secrets),
+            staging=_made(plan.staging, plan.staging_connection, secrets),
             dev_mode=plan.dev_mode,
             progress=LogProgress(log, plan.log_interval, on_step_end=secrets.collect),
         )
@@ -87,7 +91,9 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
         yield pipeline
 
 
-def _run(pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: TaskLog) -> LoadSummary:
+def _run(
+    pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: TaskLog, secrets: Secrets
+) -> LoadSummary:
     """Run dlt's steps one by one.
 
     ``pipeline.run()`` does the same, but restores the state only after the source was built, and hands out
@@ -117,24 +123,25 @@ def _run(pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: Task
         pipeline,
         normalized,
         loaded,
+        address=_address(pipeline, dataset_name(pipeline, loaded), log),
         first_run=first_run,
         started_at=started_at,
         finished_at=datetime.now(UTC),
     )
-    for table, count in summary.rows.items():
-        log.info("Loaded %s: %s rows", table, f"{count:,}")
-    log.info(
-        "dlt pipeline %s: %s rows in %.1f s%s",
-        summary.pipeline_name,
-        f"{summary.row_count:,}",
-        summary.seconds,
-        "; nothing was loaded" if summary.nothing_loaded else "",
-    )
+    tell(summary, loaded, log, secrets)
     return summary
 
 
-def _made(destination: Any) -> Any:
-    """Call a function that makes a destination; a name or a destination is left as it is."""
-    return (
-        destination() if callable(destination) and not isinstance(destination, Destination) else destination
-    )
+def _address(pipeline: Pipeline, dataset: str, log: TaskLog) -> Address:
+    try:
+        return address(pipeline.destination_client().config, dataset)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the load has succeeded
+        log.warning("Where the tables are is not known: %s", type(error).__name__)
+        return Address()
+
+
+def _made(destination: Any, connection: ConnectionFields | None, secrets: Secrets) -> Any:
+    """Call a function that makes a destination, and give the destination a connection's credentials."""
+    if callable(destination) and not isinstance(destination, Destination):
+        destination = destination()
+    return connected(destination, connection, secrets) if connection else destination

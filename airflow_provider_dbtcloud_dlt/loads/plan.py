@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
+
 
 @dataclass(frozen=True)
 class LoadPlan:
@@ -18,6 +20,9 @@ class LoadPlan:
     """A destination's name, a destination object, or a callable that makes one."""
     staging: Any = None
     """Where files are staged before they are loaded; as ``destination``."""
+    destination_connection: ConnectionFields | None = None
+    """Whose credentials the destination gets."""
+    staging_connection: ConnectionFields | None = None
     dataset_name: str | None = None
     import_schema_path: str | None = None
     export_schema_path: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from dlt.common.configuration.specs import CredentialsConfiguration
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
@@ -36,13 +36,25 @@ class Secrets:
     def collect(self) -> None:
         """Note what dlt has resolved up to now; it forgets at the end of each of its steps."""
         for trace in get_resolved_traces().resolved_traces:
-            if not is_secret_hint(trace.hint):
-                continue
-            for value in _secrets_in(trace.value, trace.hint):
-                if len(value) >= _SHORTEST and value not in self._values:
-                    self._values.add(value)
-                    if self._hide:
-                        self._hide(value)
+            if is_secret_hint(trace.hint):
+                for value in _secrets_in(trace.value, trace.hint):
+                    self.note(value)
+
+    def note(self, value: Any) -> None:
+        """Note one secret, also as it is written in a URL."""
+        for text in (value, quote(value, safe=""), quote_plus(value)) if isinstance(value, str) else ():
+            if len(value) >= _SHORTEST and text not in self._values:
+                self._values.add(text)
+                if self._hide:
+                    self._hide(text)
+
+    def note_revealing(self, content: Any, name: str = "") -> None:
+        """Note what a mapping, or one within it, has under a name that tells of a secret."""
+        if isinstance(content, Mapping):
+            for key, value in content.items():
+                self.note_revealing(value, str(key))
+        elif re.fullmatch(_REVEALING, name, re.IGNORECASE):
+            self.note(content)
 
     def redact(self, text: str) -> str:
         """Return the text without secrets: those noted, and whatever looks like one."""

@@ -32,6 +32,7 @@ from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,
     DbtCloudListJobsOperator,
 )
+from airflow_provider_dbtcloud_dlt.operators.loaded import AfterLoads, WhenNothingLoaded
 from airflow_provider_dbtcloud_dlt.operators.trigger_body import check_given, merged_body
 from airflow_provider_dbtcloud_dlt.ownership import Claim, ask_why_left, is_given_up
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
@@ -85,6 +86,14 @@ class DbtCloudRunJobOperator(WaitsForRun):
         gitlab_merge_request_id: likewise.
         non_native_pull_request_id: likewise.
         additional_run_config: further fields of the API's trigger body.
+        loaded: the output of a load's task (`DltLoadOperator`, ``@task.dlt_load``), or a list of them.
+        when_nothing_loaded: whether the task is skipped (``"skip"``) or not (``"run"``) when these loaded
+            nothing.
+        select_loaded: narrow the steps to what depends on the loaded tables; a step that can't be narrowed
+            stays as it is, with a warning.
+        dbt_source: the dbt source that the loaded tables belong to; default: whichever has their schema.
+        dbt_vars: variables for the steps, beside those that a step has itself.
+        pass_load_ids: add the variables ``dlt_load_ids``, a list, and ``dlt_dataset``.
         wait_for_termination: wait for the run's end; if not, the task ends once the run is started.
         timeout: seconds (or a timedelta) to wait for the run's end; then it is cancelled. Default: 7 days.
         cancel_on_timeout: whether a run that this task started is cancelled when the time is up.
@@ -133,8 +142,12 @@ class DbtCloudRunJobOperator(WaitsForRun):
         "gitlab_merge_request_id",
         "non_native_pull_request_id",
         "additional_run_config",
+        "loaded",
+        "dbt_source",
+        "dbt_vars",
     )
-    trigger_fields: ClassVar[tuple[str, ...]] = template_fields[7:-1]  # type: ignore[assignment]
+    template_fields_renderers = {"loaded": "py", "dbt_vars": "py"}
+    trigger_fields: ClassVar[tuple[str, ...]] = template_fields[7:-4]  # type: ignore[assignment]
     ui_color = "#ff694a"
 
     def __init__(
@@ -161,6 +174,12 @@ class DbtCloudRunJobOperator(WaitsForRun):
         gitlab_merge_request_id: int | str | None = None,
         non_native_pull_request_id: int | str | None = None,
         additional_run_config: Mapping[str, Any] | None = None,
+        loaded: Any = None,
+        when_nothing_loaded: WhenNothingLoaded = "skip",
+        select_loaded: bool = False,
+        dbt_source: str | None = None,
+        dbt_vars: Mapping[str, Any] | None = None,
+        pass_load_ids: bool = False,
         wait_for_termination: bool = True,
         timeout: float | timedelta = WEEK,
         cancel_on_timeout: bool = True,
@@ -202,6 +221,13 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self.gitlab_merge_request_id = gitlab_merge_request_id
         self.non_native_pull_request_id = non_native_pull_request_id
         self.additional_run_config = additional_run_config
+        self.loaded = loaded
+        self.is_after_loads = loaded is not None
+        self.when_nothing_loaded = when_nothing_loaded
+        self.select_loaded = select_loaded
+        self.dbt_source = dbt_source
+        self.dbt_vars = dbt_vars
+        self.pass_load_ids = pass_load_ids
         self.wait_for_termination = wait_for_termination
         self.timeout = seconds("timeout", timeout)
         self.cancel_on_timeout = cancel_on_timeout
@@ -224,6 +250,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self._check_access()
         self._job_choice().check()
         check_given(self.task_id, self._given(), self.additional_run_config)
+        self._after_loads().check()
 
     def _given(self) -> dict[str, Any]:
         """The trigger's fields that the task has as arguments."""
@@ -266,7 +293,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self._is_starting = True
         try:
             started = starter.start(
-                self._trigger_body(starter.marker),
+                lambda: self._trigger_body(starter.marker, starter.job_id),
                 look_first=task_instance.try_number > 1,
                 wait=self.wait_for_termination,
                 retry_from_failure=self.retry_from_failure,
@@ -392,7 +419,19 @@ class DbtCloudRunJobOperator(WaitsForRun):
     def _job_choice(self) -> JobChoice:
         return JobChoice(self.task_id, self.job_id, self.job_name, self.project_name, self.environment_name)
 
-    def _trigger_body(self, marker: Marker) -> dict[str, Any]:
+    def _after_loads(self) -> AfterLoads:
+        return AfterLoads(
+            task_id=self.task_id,
+            given=self.is_after_loads,
+            loaded=self.loaded,
+            when_nothing_loaded=self.when_nothing_loaded,
+            select_loaded=self.select_loaded,
+            dbt_source=self.dbt_source,
+            dbt_vars=self.dbt_vars,
+            pass_load_ids=self.pass_load_ids,
+        )
+
+    def _trigger_body(self, marker: Marker, job_id: int) -> dict[str, Any]:
         """The trigger's fields: the task's arguments before the connection's defaults."""
         defaults = self.hook.settings.defaults
         body = merged_body(self._given(), self.additional_run_config, defaults)
@@ -406,6 +445,9 @@ class DbtCloudRunJobOperator(WaitsForRun):
                 marker.reason_length,
             )
         body["cause"] = marker.cause(reason)
+        body["steps_override"] = self._after_loads().steps(
+            self.hook, job_id, body.get("steps_override"), self.log
+        )
         return body
 
     def _wait_deferred(self, run_id: int, end_time: float, execution_deadline: float | None) -> NoReturn:

@@ -6,17 +6,28 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import AssetAlias, BaseHook, BaseOperator
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
-from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowFailException, AirflowSkipException
+from airflow_provider_dbtcloud_dlt.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
+from airflow_provider_dbtcloud_dlt.operators.dlt_assets import (
+    check_asset_uri,
+    emit_asset_events,
+    event_aliases,
+)
 from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     REFRESH_MODES,
     check_choice,
+    check_connection_id,
     check_pipeline_name,
     check_schema_contract,
     check_source,
@@ -25,6 +36,8 @@ from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 
 
 class _Sealed:
@@ -57,7 +70,7 @@ class DltLoadOperator(BaseOperator):
     Nothing of the source is built while the DAG file is parsed: ``source`` is called when the task runs.
     The task works in a private folder that is removed afterwards; dlt restores the pipeline's state from
     the destination, so that incremental loading goes on where it ended, on whichever worker. Credentials
-    come from dlt's configuration:
+    come from an Airflow connection (``destination_conn_id``), or from dlt's configuration:
     https://dlthub.com/docs/general-usage/credentials/.
 
     Arguments that ``dlt.pipeline()`` and ``pipeline.run()`` know bear dlt's names and mean the same; None
@@ -70,7 +83,7 @@ class DltLoadOperator(BaseOperator):
             source="my_sources.shop:orders",
             source_args={"since": "{{ data_interval_start }}"},
             pipeline_name="shop",
-            destination="postgres",
+            destination_conn_id="warehouse",
             dataset_name="raw_shop",
             write_disposition="merge",
             primary_key="id",
@@ -86,19 +99,24 @@ class DltLoadOperator(BaseOperator):
         pipeline_name: The name under which dlt keeps the state at the destination; two tasks that load in
             parallel need different names. None: ``<DAG id>_<task id>``.
         destination: A destination's name (``"postgres"``), a destination object, or, so that dlt need not
-            be imported in the DAG file, a function that returns one, called when the task runs. None: dlt's
+            be imported in the DAG file, a function that returns one, called when the task runs. With a
+            connection also a bucket's address, such as ``"s3://lake/raw"``. None: what the connection's
+            type says, else dlt's configuration.
+        destination_conn_id: An Airflow connection whose credentials the destination gets; nothing of dlt's
+            configuration is mixed into them. The README lists the types of connections. None: dlt's
             configuration.
         dataset_name: The dataset (schema) at the destination. None: ``<pipeline name>_dataset``.
         write_disposition: ``"append"``, ``"replace"``, ``"merge"`` or ``"skip"``, or a dict with
             ``disposition`` and dlt's further choices. None: what each resource says, else ``"append"``.
         schema_contract: ``"evolve"``, ``"freeze"``, ``"discard_row"`` or ``"discard_value"``, or a dict of
             them by ``tables``, ``columns``, ``data_type``. With ``"freeze"`` a change of schema fails the
-            task.
+            task; so does the first load when tables are frozen, for they are new.
         table_name: The table for rows. None: the function's name. For dlt's sources and resources it
             replaces their own tables' names.
         primary_key: A column, or a list of columns.
         columns: Hints by column, as dlt takes them. Not templated.
         staging: Where files are staged on their way; as ``destination``.
+        staging_conn_id: An Airflow connection for ``staging``: of a bucket.
         loader_file_format: ``"parquet"``, ``"jsonl"``, ``"insert_values"``, ``"csv"``, …
         table_format: ``"delta"`` or ``"iceberg"``, where the destination knows it.
         refresh: ``"drop_sources"``, ``"drop_resources"`` or ``"drop_data"``: start these anew.
@@ -107,16 +125,22 @@ class DltLoadOperator(BaseOperator):
         export_schema_path: A folder into which dlt writes schemas.
         pipelines_dir: Where to make the private working folder. None: the system's folder for temporary
             files.
+        asset_uri: How the tables are called as assets: a URI with ``{table}``, and ``{database}`` and
+            ``{schema}`` as need be, such as ``"postgres://db.example.com:5432/{database}/{schema}/{table}"``.
+            For each table whose contents it touches the task emits an event with rows and load ids, through
+            each ``AssetAlias`` among ``outlets``; if there is none, the task gets one that is called
+            ``dlt:<pipeline name>``. None: what the destination's configuration says. False: no events.
         log_interval: Seconds between two lines of progress within a stage. Not templated.
         **kwargs: As for every operator.
 
     Returns:
         By XCom a dict: ``pipeline_name``, ``dataset_name``, ``destination``, ``destination_type``,
-        ``load_ids``, ``rows`` (by table), ``row_count``, ``first_run``, ``nothing_loaded``, ``started_at``,
-        ``finished_at``, ``seconds``.
+        ``database``, ``table_uri`` (with ``{table}``), ``load_ids``, ``rows``, ``bytes`` and
+        ``table_load_ids`` (by table), ``row_count``, ``schema_changes`` (``new_tables``, ``new_columns``,
+        ``changed_types``), ``first_run``, ``nothing_loaded``, ``started_at``, ``finished_at``, ``seconds``.
 
     Raises:
-        ValueError: An argument has a value that cannot be right.
+        ValueError: An argument has a value that cannot be right, or there is no such connection.
         TypeError: ``source`` is no function, or ``source_args`` do not fit it.
         LoadError: The load failed; the message says why. What the source raises for Airflow,
             ``AirflowSkipException`` and ``AirflowFailException``, reaches Airflow as it is.
@@ -126,7 +150,9 @@ class DltLoadOperator(BaseOperator):
         "source_args",
         "pipeline_name",
         "destination",
+        "destination_conn_id",
         "staging",
+        "staging_conn_id",
         "dataset_name",
         "table_name",
         "write_disposition",
@@ -138,6 +164,7 @@ class DltLoadOperator(BaseOperator):
         "import_schema_path",
         "export_schema_path",
         "pipelines_dir",
+        "asset_uri",
     )
     template_fields_renderers = {"source_args": "py", "write_disposition": "py", "schema_contract": "py"}
     shallow_copy_attrs: Sequence[str] = ("source",)
@@ -150,6 +177,7 @@ class DltLoadOperator(BaseOperator):
         source_args: Mapping[str, Any] | None = None,
         pipeline_name: str | None = None,
         destination: Any = None,
+        destination_conn_id: str | None = None,
         dataset_name: str | None = None,
         write_disposition: Any = None,
         schema_contract: Any = None,
@@ -157,6 +185,7 @@ class DltLoadOperator(BaseOperator):
         primary_key: str | Sequence[str] | None = None,
         columns: Any = None,
         staging: Any = None,
+        staging_conn_id: str | None = None,
         loader_file_format: str | None = None,
         table_format: str | None = None,
         refresh: str | None = None,
@@ -164,6 +193,7 @@ class DltLoadOperator(BaseOperator):
         import_schema_path: str | None = None,
         export_schema_path: str | None = None,
         pipelines_dir: str | None = None,
+        asset_uri: str | Literal[False] | None = None,
         log_interval: float = 10.0,
         **kwargs: Any,
     ) -> None:
@@ -172,6 +202,7 @@ class DltLoadOperator(BaseOperator):
         self.source_args = source_args
         self.pipeline_name = pipeline_name
         self.destination = _sealed(destination)
+        self.destination_conn_id = destination_conn_id
         self.dataset_name = dataset_name
         self.write_disposition = write_disposition
         self.schema_contract = schema_contract
@@ -179,6 +210,7 @@ class DltLoadOperator(BaseOperator):
         self.primary_key = primary_key
         self.columns = columns
         self.staging = _sealed(staging)
+        self.staging_conn_id = staging_conn_id
         self.loader_file_format = loader_file_format
         self.table_format = table_format
         self.refresh = refresh
@@ -186,8 +218,13 @@ class DltLoadOperator(BaseOperator):
         self.import_schema_path = import_schema_path
         self.export_schema_path = export_schema_path
         self.pipelines_dir = pipelines_dir
+        self.asset_uri = asset_uri
         self.log_interval = log_interval
         self._check()
+        if asset_uri is not False and not event_aliases(self.outlets):
+            name = pipeline_name if is_plain(pipeline_name) else None
+            alias = AssetAlias(f"dlt:{name or _default_pipeline_name(self.dag_id, self.task_id)}")
+            self.outlets = [*self.outlets, alias]
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return the summary."""
@@ -197,9 +234,12 @@ class DltLoadOperator(BaseOperator):
         from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 
         plan = LoadPlan(
-            pipeline_name=self.pipeline_name or _default_pipeline_name(context),
+            pipeline_name=self.pipeline_name
+            or _default_pipeline_name(context["ti"].dag_id, context["ti"].task_id),
             destination=_unsealed(self.destination),
             staging=_unsealed(self.staging),
+            destination_connection=_connection("destination_conn_id", self.destination_conn_id),
+            staging_connection=_connection("staging_conn_id", self.staging_conn_id),
             dataset_name=self.dataset_name,
             import_schema_path=self.import_schema_path,
             export_schema_path=self.export_schema_path,
@@ -223,7 +263,10 @@ class DltLoadOperator(BaseOperator):
             if asked is None:
                 raise
         else:
-            return summary.as_dict()
+            result = summary.as_dict()
+            if self.asset_uri is not False:
+                emit_asset_events(context, event_aliases(self.outlets), result, self.asset_uri, self.log)
+            return result
         raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
 
     def _call_source(self, context: Context) -> Any:
@@ -253,9 +296,12 @@ class DltLoadOperator(BaseOperator):
         check_source(self.source)
         self._check_source_args()
         check_pipeline_name(self.pipeline_name)
+        check_connection_id("destination_conn_id", self.destination_conn_id)
+        check_connection_id("staging_conn_id", self.staging_conn_id)
         check_write_disposition(self.write_disposition)
         check_schema_contract(self.schema_contract)
         check_choice("refresh", self.refresh, REFRESH_MODES)
+        check_asset_uri(self.asset_uri)
         if self.log_interval < 0:
             raise ValueError(f"log_interval is a number of seconds, not {self.log_interval!r}.")
 
@@ -274,6 +320,22 @@ class DltLoadOperator(BaseOperator):
                 raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
 
 
+def _connection(argument: str, conn_id: str | None) -> ConnectionFields | None:
+    """Look a connection up, as the plain fields that a load takes."""
+    if conn_id is None:
+        return None
+    from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
+
+    try:
+        found = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise ValueError(
+            f"There is no Airflow connection {conn_id!r} ({argument}): create it, or correct the id."
+        ) from None
+    names = ("conn_type", "host", "login", "password", "schema", "port", "extra")
+    return ConnectionFields(conn_id, **{name: getattr(found, name) for name in names}, argument=argument)
+
+
 def _asked_of_airflow(error: BaseException) -> AirflowException | None:
     """Find what a source raised for Airflow, skip or fail without a retry, beneath what dlt made of it."""
     cause: BaseException | None = error
@@ -282,9 +344,8 @@ def _asked_of_airflow(error: BaseException) -> AirflowException | None:
     return cause
 
 
-def _default_pipeline_name(context: Context) -> str:
-    ti = context["ti"]
-    return re.sub(r"[\W_]+", "_", f"{ti.dag_id}_{ti.task_id}")
+def _default_pipeline_name(dag_id: str, task_id: str) -> str:
+    return re.sub(r"[\W_]+", "_", f"{dag_id}_{task_id}")
 
 
 def _context_parameters(function: Callable[..., Any]) -> set[str]:

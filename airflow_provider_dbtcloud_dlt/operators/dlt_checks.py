@@ -66,6 +66,17 @@ def check_pipeline_name(value: Any) -> None:
         )
 
 
+def check_connection_id(name: str, value: Any) -> None:
+    """Refuse an id that names no connection."""
+    if value is None or not is_plain(value):
+        return
+    if not isinstance(value, str) or value.strip() in ("", "None"):
+        raise ValueError(
+            f"{name}={value!r} names no Airflow connection. Give it a connection's id; if it is a template, "
+            "it rendered to nothing."
+        )
+
+
 def check_write_disposition(value: Any) -> None:
     """Refuse a disposition that dlt does not know."""
     if isinstance(value, Mapping):

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import requests
@@ -493,3 +493,16 @@ def test_unsent_trigger_is_not_looked_for(time: Any) -> None:
         with pytest.raises(UnreachableError):
             starter.start({"cause": "c"}, look_first=False)
     assert time.slept == []
+
+
+def test_body_is_made_only_for_a_run_that_is_to_be_started(
+    start: Start, cloud: DBTCloudClientV2, emu: Emulator
+) -> None:
+    """What an earlier try has started is found without it; it may cost requests, or refuse to be made."""
+    run = start(look_first=False).run
+    starter = RunStarter(cloud, emu.job_id, MARKER, None, logging.getLogger("task"))
+
+    def body() -> NoReturn:
+        raise AssertionError("It was made.")
+
+    assert starter.start(body, look_first=True).run.id == run.id

@@ -30,6 +30,7 @@ PUBLIC = {
         "ServerError",
         "UnreachableError",
     },
+    "groups": {"dlt_to_dbt_cloud"},
     "helpers": {
         "DBTCloudClientV2",
         "DBTCloudConfiguration",
