@@ -35,8 +35,8 @@ def planes_transform():
         environment_name="Production",
         job_name="Flights build",
         trigger_reason=(
-            "{% for events in triggering_asset_events.values() %}"
-            "{{ events[-1].extra['table'] }}: {{ events[-1].extra['rows'] }} rows loaded{% endfor %}"
+            "Planes loaded: {{ triggering_asset_events.values() | first | default([])"
+            " | map(attribute='extra.rows') | join(' and ') }}"
         ),
         steps_override=["dbt build --select source:flights_raw.planes+"],
         check_interval=5,

@@ -208,7 +208,7 @@ def test_the_event_tells_the_second_dag_what_was_loaded(planes):
     run = transform.stack.emulator.client.get_run(transform.xcom("transform"), ["trigger"])
     assert event["extra"]["rows"] == summary["rows"]["planes"] == 3322
     assert event["extra"]["load_ids"] == summary["load_ids"]
-    assert run.trigger.cause.endswith("planes: 3322 rows loaded")
+    assert run.trigger.cause.endswith("] Planes loaded: 3322")
 
 
 def test_a_failed_dbt_run_fails_the_task(broken):

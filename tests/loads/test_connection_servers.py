@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from airflow.sdk import Connection
@@ -107,6 +108,16 @@ def test_a_load_into_postgres_leaves_its_credentials_nowhere(connection, postgre
     assert found == []
 
 
+def test_what_a_load_into_postgres_tells_holds_no_password(connection, postgres_port, capsys):
+    """The tables' URI is made of host, port and database; the log has dlt's own summary."""
+    connection("postgres", postgres_port)
+    summary = load(lambda: [{"id": 1, "what": "tea"}])
+    assert summary["table_uri"] == f"postgres://127.0.0.1:{postgres_port}/shop/raw/{{table}}"
+    told = json.dumps(summary) + capsys.readouterr().out
+    assert "load package(s) were loaded" in told
+    assert not [form for form in (PASSWORD.strip(), quote(PASSWORD), quote_plus(PASSWORD)) if form in told]
+
+
 def test_a_wrong_password_is_not_told(connection, postgres_port):
     """The driver's own message is the cause that is told, without what was tried."""
     connection("postgres", postgres_port, password="wr0ng-word")
@@ -124,6 +135,7 @@ def test_mariadb(connection, mariadb_port, as_uri):
     load(lambda: [{"id": 1, "what": "tea"}, {"id": 2, "what": "jäm"}])
     summary = load(lambda: [{"id": 2, "what": "hâm"}])
     assert (summary["destination_type"], summary["first_run"]) == ("sqlalchemy", False)
+    assert summary["table_uri"] == f"mysql://127.0.0.1:{mariadb_port}/raw/{{table}}"
     opened = pymysql.connect(
         host="127.0.0.1", port=mariadb_port, user="loader", password=PASSWORD, database="raw"
     )
