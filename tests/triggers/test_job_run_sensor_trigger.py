@@ -325,6 +325,28 @@ def test_token_that_was_rotated_while_the_triggerer_was_away(
     assert isinstance(event_of(trigger(emu.trigger()), begun=3600), TaskSuccessEvent)
 
 
+def test_token_that_was_rotated_just_before(
+    emu: Emulator, airflow: FakeAirflow, connect: Callable[..., None]
+) -> None:
+    """The poller that others share may still have the old token at a new sensor's first look."""
+    emu.script_job(emu.job_id, seconds=60)
+    others = emu.trigger()
+    emu.script_job(emu.job_id)
+    mine = emu.trigger()
+
+    async def main() -> Any:
+        waits = asyncio.create_task(anext(as_airflow_starts(trigger(others, poll_interval=100)).run()))
+        while not emu.requests:
+            await asyncio.sleep(0.01)
+        emu.rotate_token("another-token")
+        connect(host=emu.host, login="1", password="another-token")
+        event = await anext(as_airflow_starts(trigger(mine)).run())
+        waits.cancel()
+        return event
+
+    assert isinstance(asyncio.run(asyncio.wait_for(main(), 20)), TaskSuccessEvent)
+
+
 def test_connection_is_looked_up_once_for_many(
     emu: Emulator, airflow: FakeAirflow, mocker: MockerFixture
 ) -> None:
