@@ -19,6 +19,9 @@ class TaskLog(Protocol):
     def info(self, event: Any, /, *args: Any) -> Any:
         """Log a line."""
 
+    def warning(self, event: Any, /, *args: Any) -> Any:
+        """Log a line that should be seen."""
+
 
 class LogProgress(Collector):
     """A dlt collector that tells each stage's start and end, and how far it is every few seconds.
