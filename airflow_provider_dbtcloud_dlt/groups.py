@@ -115,10 +115,7 @@ def _check_group(source: Any, split: Any, resources: Any, load: dict[str, Any]) 
         if split == "none" and resources is not None:
             raise TypeError("With split='none' resources is a list of names, not another task's output.")
         return
-    is_list = isinstance(resources, list | tuple) and len(resources) > 0
-    if not is_list or not all(
-        _part(part) and all(isinstance(n, str) for n in _part(part)) for part in resources
-    ):
+    if not _are_names(resources, str | list | tuple) or not all(_are_names(_part(p), str) for p in resources):
         raise TypeError(
             f"resources={resources!r} is no list of names: write ['orders', 'customers'], with a list within "
             "it for those that one task loads, ['orders', ['users', 'user_details']]."
@@ -128,6 +125,10 @@ def _check_group(source: Any, split: Any, resources: Any, load: dict[str, Any]) 
         raise ValueError(
             f"resources names {', '.join(map(repr, twice))} more than once: two tasks would load it."
         )
+
+
+def _are_names(value: Any, kind: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, kind) for one in value)
 
 
 def _part(part: str | Sequence[str]) -> list[str]:
@@ -172,10 +173,10 @@ def dlt_to_dbt_cloud(load: Any, *, group_id: str = "dlt_to_dbt_cloud", **transfo
 
 def _output(load: Any) -> Any:
     """What a load returns when it runs."""
+    if isinstance(load, DltLoadGroup):
+        return load.output
     output = load() if callable(load) else load
     output = getattr(output, "output", output)
-    if isinstance(output, list):
-        return [_output(one) for one in output]
     if not isinstance(output, XComArg):
         raise TypeError(
             f"dlt_to_dbt_cloud({load!r}, …) has no load: give a function with the decorator @task.dlt_load, "

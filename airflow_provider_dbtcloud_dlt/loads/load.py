@@ -186,7 +186,8 @@ def _load(pipeline: Pipeline, log: TaskLog) -> LoadInfo | None:
             refused = next((cause for cause in causes(error) if isinstance(cause, SchemaUpdateError)), None)
             if refused is None:
                 raise
-            log.info("Tables can't be made ready, which a load in parallel may cause; once more: %s", refused)
+            why = str(getattr(refused, "cause", refused)).strip()
+            log.info("Tables can't be made ready, which a load in parallel may cause; once more: %s", why)
             time.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 - not for cryptography
     return pipeline.load()
 

@@ -48,7 +48,7 @@ def _table(name):
     ],
 )
 def test_selected_resources_are_loaded(load, resources, tables):
-    """Those that are named and no other, as dlt selects them: a transformer needs its parent, not its table."""
+    """Those that are named and no other: a transformer runs with its parent, whose table is not loaded."""
     assert set(load(_shop, resources=resources)["rows"]) == tables
 
 
@@ -113,7 +113,9 @@ def test_the_order_of_resources_does_not_matter():
 
 def test_parts_load_into_the_dataset_of_the_whole(load):
     """Without a name for the dataset it is named after the load, not after its part."""
-    datasets = {load(_shop, resources=[one], dataset_name=None)["dataset_name"] for one in ("orders", "users")}
+    datasets = {
+        load(_shop, resources=[one], dataset_name=None)["dataset_name"] for one in ("orders", "users")
+    }
     assert datasets == {"shop_dataset"}
 
 
@@ -170,7 +172,7 @@ def _counter(seen):
 
 
 def test_a_part_finds_the_state_under_the_sources_name(load):
-    """A source function that reads the state gets what the resource wrote, although its schema has a name more."""
+    """A source function that reads the state gets what its resource wrote, whatever the schema is called."""
     seen = []
     for _ in range(2):
         load(lambda: _counter(seen), resources=["ticks"])
