@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
-from airflow.sdk import TaskGroup, XComArg
+from airflow.sdk import AssetAlias, TaskGroup, XComArg
 
+from airflow_provider_dbtcloud_dlt.arguments import is_plain
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+from airflow_provider_dbtcloud_dlt.operators.dlt_assets import event_aliases
 from airflow_provider_dbtcloud_dlt.operators.dlt_resources import DltListResourcesOperator
 from airflow_provider_dbtcloud_dlt.operators.dlt_source import default_pipeline_name, source_name
 
@@ -94,6 +96,14 @@ class DltLoadGroup(TaskGroup):
             resources = DltListResourcesOperator(**{**asking, "task_id": "list_resources"}).output
         # Beside an instance Airflow shows what it loads in place of its number.
         names = "{{ task.resource_names | join(', ') }}"
+        # Airflow wants to know a mapped task's outlets before there are instances of it.
+        outlets = list(load.get("outlets", []))
+        if (
+            load.get("asset_uri") is not False
+            and is_plain(load["pipeline_name"])
+            and not event_aliases(outlets)
+        ):
+            load["outlets"] = [*outlets, AssetAlias(f"dlt:{load['pipeline_name']}")]
         mapped = DltLoadOperator.partial(**{"task_id": "load", "map_index_template": names, **load})
         return mapped.expand(resources=resources).output
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+import tenacity
 
 FINAL_STATES = frozenset({"success", "failed"})
 
@@ -34,6 +35,13 @@ class AirflowAPI:
         self._session = requests.Session()
         self._session.trust_env = False  # it is on this machine: no proxy, no .netrc
 
+    @tenacity.retry(
+        # SQLite locked, under load; Airflow has rolled the request back.
+        retry=tenacity.retry_if_exception(lambda error: "Database error" in str(error)),
+        wait=tenacity.wait_random(0.2, 2.0),
+        stop=tenacity.stop_after_attempt(10),
+        reraise=True,
+    )
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """Make a request below ``/api/v2/``; returns the decoded answer.
 
@@ -123,6 +131,10 @@ class AirflowAPI:
 
     def dag_run(self, dag_id: str, run_id: str) -> JSON:
         return dict(self.request("GET", self._run(dag_id, run_id)))
+
+    def upstream_asset_events(self, dag_id: str, run_id: str) -> list[JSON]:
+        """The asset events that have started a DAG run."""
+        return list(self.request("GET", f"{self._run(dag_id, run_id)}/upstreamAssetEvents")["asset_events"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[JSON]:
         path = f"{self._run(dag_id, run_id)}/taskInstances"

@@ -14,6 +14,7 @@ from dlt.common.destination import Destination
 from dlt.common.pipeline import LoadInfo
 from dlt.pipeline.pipeline import Pipeline
 
+from airflow_provider_dbtcloud_dlt.loads.address import Address, address
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 from airflow_provider_dbtcloud_dlt.loads.credentials import connected
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, causes, explain, explain_failed_jobs
@@ -21,10 +22,11 @@ from airflow_provider_dbtcloud_dlt.loads.leftovers import tell_leftovers
 from airflow_provider_dbtcloud_dlt.loads.logs import dlt_logs_propagate
 from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 from airflow_provider_dbtcloud_dlt.loads.progress import LogProgress, TaskLog
+from airflow_provider_dbtcloud_dlt.loads.report import tell
 from airflow_provider_dbtcloud_dlt.loads.resources import forget, select
 from airflow_provider_dbtcloud_dlt.loads.secrets import Secrets
 from airflow_provider_dbtcloud_dlt.loads.source import loadable
-from airflow_provider_dbtcloud_dlt.loads.summary import LoadSummary, summarise
+from airflow_provider_dbtcloud_dlt.loads.summary import LoadSummary, dataset_name, summarise
 from airflow_provider_dbtcloud_dlt.loads.variables import thrifty_variables
 from airflow_provider_dbtcloud_dlt.loads.workdir import working_folder
 from airflow_provider_dbtcloud_dlt.loads.writers import only_writer
@@ -67,7 +69,7 @@ def run_load(
     secrets = Secrets(hide)
     try:
         with _pipeline(plan, log, secrets) as pipeline:
-            return _run(pipeline, build, plan, log)
+            return _run(pipeline, build, plan, log, secrets)
     except (Exception, KeyboardInterrupt) as error:
         secrets.collect()
         message = str(error) if isinstance(error, LoadError) else explain(plan.name, error)
@@ -118,7 +120,9 @@ def _join_the_whole(pipeline: Pipeline, plan: LoadPlan) -> None:
         )
 
 
-def _run(pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: TaskLog) -> LoadSummary:
+def _run(
+    pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: TaskLog, secrets: Secrets
+) -> LoadSummary:
     """Run dlt's steps one by one.
 
     ``pipeline.run()`` does the same, but restores the state only after the source was built, and hands out
@@ -157,19 +161,12 @@ def _run(pipeline: Pipeline, build: Callable[[], Any], plan: LoadPlan, log: Task
         pipeline,
         normalized,
         loaded,
+        address=_address(pipeline, dataset_name(pipeline, loaded), log),
         first_run=first_run,
         started_at=started_at,
         finished_at=datetime.now(UTC),
     )
-    for table, count in summary.rows.items():
-        log.info("Loaded %s: %s rows", table, f"{count:,}")
-    log.info(
-        "dlt pipeline %s: %s rows in %.1f s%s",
-        summary.pipeline_name,
-        f"{summary.row_count:,}",
-        summary.seconds,
-        "; nothing was loaded" if summary.nothing_loaded else "",
-    )
+    tell(summary, loaded, log, secrets)
     return summary
 
 
@@ -190,6 +187,14 @@ def _load(pipeline: Pipeline, log: TaskLog) -> LoadInfo | None:
             log.info("Tables can't be made ready, which a load in parallel may cause; once more: %s", why)
             time.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 - not for cryptography
     return pipeline.load()
+
+
+def _address(pipeline: Pipeline, dataset: str, log: TaskLog) -> Address:
+    try:
+        return address(pipeline.destination_client().config, dataset)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the load has succeeded
+        log.warning("Where the tables are is not known: %s", type(error).__name__)
+        return Address()
 
 
 def _made(destination: Any, connection: ConnectionFields | None, secrets: Secrets) -> Any:

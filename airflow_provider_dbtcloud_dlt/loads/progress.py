@@ -20,7 +20,7 @@ class TaskLog(Protocol):
         """Log a line."""
 
     def warning(self, event: Any, /, *args: Any) -> Any:
-        """Log a line that should be seen."""
+        """Log a line that somebody should read."""
 
 
 class LogProgress(Collector):
@@ -53,6 +53,7 @@ class LogProgress(Collector):
         self._seen: set[str] = set()
         self._counts: dict[str, int] = {}
         self._totals: dict[str, int] = {}
+        self._grown: dict[str, float] = {}
         self._started = self._told = clock()
 
     def update(
@@ -69,6 +70,7 @@ class LogProgress(Collector):
         if key.startswith("_dlt"):
             return
         self._counts[key] = self._counts.get(key, 0) + inc
+        self._grown[key] = self._clock()
         if total is not None and key not in self._totals:
             self._totals[key] = total
         if inc_total:
@@ -77,7 +79,7 @@ class LogProgress(Collector):
             self._tell("")
 
     def _start(self, step: str) -> None:
-        self._counts, self._totals = {}, {}
+        self._counts, self._totals, self._grown = {}, {}, {}
         self._started = self._told = self._clock()
         # dlt extracts its own state after the data, as a stage of the same name.
         if step not in self._seen:
@@ -107,14 +109,17 @@ class LogProgress(Collector):
 
     def _tell(self, end: str) -> None:
         self._told = self._clock()
-        seconds = self._told - self._started
-        state = f"{end} after {seconds:.1f} s" if end else f"{seconds:.0f} s"
-        counts = ", ".join(self._count(key) for key in self._counts)
+        state = f"{end} after {self._since(self._told)}" if end else f"{self._told - self._started:.0f} s"
+        counts = ", ".join(self._count(key, ended=bool(end)) for key in self._counts)
         self._log.info("%s: %s%s", self.step, state, f" ({counts})" if counts else "")
 
-    def _count(self, key: str) -> str:
+    def _since(self, moment: float) -> str:
+        return f"{moment - self._started:.1f} s"
+
+    def _count(self, key: str, *, ended: bool) -> str:
         count = f"{self._counts[key]:,}"
         if key.partition(" ")[0] not in COUNTERS:
-            return f"{key}: {count} rows"
+            # Resources are extracted by turns: each one's last row says how long it took.
+            return f"{key}: {count} rows" + (f" after {self._since(self._grown[key])}" if ended else "")
         total = self._totals.get(key)
         return f"{key.lower()} {count}" + (f"/{total:,}" if total else "")

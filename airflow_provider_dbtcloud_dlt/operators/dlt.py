@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk import AssetAlias, BaseHook, BaseOperator
 from airflow.sdk.log import mask_secret
 
+from airflow_provider_dbtcloud_dlt.arguments import is_plain
 from airflow_provider_dbtcloud_dlt.compat import (
     AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSkipException,
+)
+from airflow_provider_dbtcloud_dlt.operators.dlt_assets import (
+    check_asset_uri,
+    emit_asset_events,
+    event_aliases,
 )
 from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     REFRESH_MODES,
@@ -110,7 +116,7 @@ class DltLoadOperator(BaseOperator):
             ``disposition`` and dlt's further choices. None: what each resource says, else ``"append"``.
         schema_contract: ``"evolve"``, ``"freeze"``, ``"discard_row"`` or ``"discard_value"``, or a dict of
             them by ``tables``, ``columns``, ``data_type``. With ``"freeze"`` a change of schema fails the
-            task.
+            task; so does the first load when tables are frozen, for they are new.
         table_name: The table for rows. None: the function's name. For dlt's sources and resources it
             replaces their own tables' names.
         primary_key: A column, or a list of columns.
@@ -125,6 +131,11 @@ class DltLoadOperator(BaseOperator):
         export_schema_path: A folder into which dlt writes schemas.
         pipelines_dir: Where to make the private working folder. None: the system's folder for temporary
             files.
+        asset_uri: How the tables are called as assets: a URI with ``{table}``, and ``{database}`` and
+            ``{schema}`` as need be, such as ``"postgres://db.example.com:5432/{database}/{schema}/{table}"``.
+            For each table whose contents it touches the task emits an event with rows and load ids, through
+            each ``AssetAlias`` among ``outlets``; if there is none, the task gets one that is called
+            ``dlt:<pipeline name>``. None: what the destination's configuration says. False: no events.
         log_interval: Seconds between two lines of progress within a stage. Not templated.
         lock_timeout: Seconds to wait for a DuckDB or SQLite database that another process writes into. Not
             templated.
@@ -132,8 +143,9 @@ class DltLoadOperator(BaseOperator):
 
     Returns:
         By XCom a dict: ``pipeline_name``, ``dataset_name``, ``destination``, ``destination_type``,
-        ``load_ids``, ``rows`` (by table), ``row_count``, ``first_run``, ``nothing_loaded``, ``started_at``,
-        ``finished_at``, ``seconds``.
+        ``database``, ``table_uri`` (with ``{table}``), ``load_ids``, ``rows``, ``bytes`` and
+        ``table_load_ids`` (by table), ``row_count``, ``schema_changes`` (``new_tables``, ``new_columns``,
+        ``changed_types``), ``first_run``, ``nothing_loaded``, ``started_at``, ``finished_at``, ``seconds``.
 
     Raises:
         ValueError: An argument has a value that cannot be right, or there is no such connection.
@@ -161,6 +173,7 @@ class DltLoadOperator(BaseOperator):
         "import_schema_path",
         "export_schema_path",
         "pipelines_dir",
+        "asset_uri",
     )
     template_fields_renderers = {"source_args": "py", "write_disposition": "py", "schema_contract": "py"}
     shallow_copy_attrs: Sequence[str] = ("source",)
@@ -190,6 +203,7 @@ class DltLoadOperator(BaseOperator):
         import_schema_path: str | None = None,
         export_schema_path: str | None = None,
         pipelines_dir: str | None = None,
+        asset_uri: str | Literal[False] | None = None,
         log_interval: float = 10.0,
         lock_timeout: float = 3600.0,
         **kwargs: Any,
@@ -216,9 +230,14 @@ class DltLoadOperator(BaseOperator):
         self.import_schema_path = import_schema_path
         self.export_schema_path = export_schema_path
         self.pipelines_dir = pipelines_dir
+        self.asset_uri = asset_uri
         self.log_interval = log_interval
         self.lock_timeout = lock_timeout
         self._check()
+        if asset_uri is not False and not event_aliases(self.outlets):
+            name = pipeline_name if is_plain(pipeline_name) else None
+            alias = AssetAlias(f"dlt:{name or default_pipeline_name(self.dag_id, self.task_id)}")
+            self.outlets = [*self.outlets, alias]
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -276,7 +295,10 @@ class DltLoadOperator(BaseOperator):
             if asked is None:
                 raise
         else:
-            return summary.as_dict()
+            result = summary.as_dict()
+            if self.asset_uri is not False:
+                emit_asset_events(context, event_aliases(self.outlets), result, self.asset_uri, self.log)
+            return result
         raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
 
     def _call_source(self, context: Context) -> Any:
@@ -293,6 +315,7 @@ class DltLoadOperator(BaseOperator):
         check_write_disposition(self.write_disposition)
         check_schema_contract(self.schema_contract)
         check_choice("refresh", self.refresh, REFRESH_MODES)
+        check_asset_uri(self.asset_uri)
         if self.log_interval < 0:
             raise ValueError(f"log_interval is a number of seconds, not {self.log_interval!r}.")
         if self.lock_timeout < 0:

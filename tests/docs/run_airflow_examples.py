@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.asset import AssetEvent
 from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from sqlalchemy import select
 
 try:
     from airflow.dag_processing.dagbag import DagBag
@@ -60,6 +63,11 @@ def main(home: Path, answer: Path) -> None:
         os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
         told: dict[str, Any] = {file.name: run_dag(file) for file in sorted(dags.glob("*.py"))}
         told["causes"] = [run["trigger"]["cause"] for run in emu.runs()]
+    with create_session() as session:
+        events = session.scalars(select(AssetEvent))
+        told["asset_events"] = [
+            [event.asset.uri, event.source_aliases[0].name, event.extra] for event in events
+        ]
     told["tests"] = int(pytest.main(["-p", "no:cacheprovider", "test_readme.py"]))
     answer.write_text(json.dumps(told), encoding="utf-8")
 

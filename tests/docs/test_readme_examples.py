@@ -109,6 +109,16 @@ def test_the_load_ids_reach_dbt_cloud(in_airflow):
     assert [cause for cause in in_airflow["causes"] if re.search(r"\] dlt loads \d+\.\d+$", cause)]
 
 
+def test_a_load_is_an_asset_event(in_airflow):
+    """Airflow has an event for the table of the load that the README's chapter on assets is about."""
+    extras = [
+        extra
+        for uri, alias, extra in in_airflow["asset_events"]
+        if uri.endswith("/raw_shop/invoices") and alias == "dlt:invoices_to_the_warehouse_invoices"
+    ]
+    assert [(extra["table"], extra["rows"]) for extra in extras] == [("invoices", 1)]
+
+
 def test_the_examples_of_tests_pass(in_airflow):
     """The test file that the README shows passes."""
     assert in_airflow["tests"] == 0, in_airflow["log"][-5000:]

@@ -1,5 +1,6 @@
 """What the README says of code and checkout is so: names, parameters, defaults, versions, links."""
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -13,7 +14,9 @@ import yaml
 from airflow_provider_dbtcloud_dlt import helpers
 from airflow_provider_dbtcloud_dlt.hooks.connection import JOB_DEFAULTS, Settings
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
+from airflow_provider_dbtcloud_dlt.loads.address import READERS
 from airflow_provider_dbtcloud_dlt.loads.mappings import MAPPINGS, ConnectionMapping, where
+from airflow_provider_dbtcloud_dlt.loads.summary import LoadSummary
 from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS, CONNECTION_FORM
 
 PACKAGE = "airflow_provider_dbtcloud_dlt"
@@ -198,6 +201,20 @@ def test_the_connections_for_destinations():
     """The table is the code's: each type, destination, field and refused extra."""
     table = table_after(section("Destinations from Airflow connections"), "Connection type")
     assert table == [mapping_cells(mapping) for mapping in MAPPINGS]
+
+
+def test_the_uris_of_tables():
+    """The table has each destination whose tables have a URI of their own accord."""
+    table = table_after(section("Assets"), "dlt's destination")
+    assert [code(cells[0]) for cells in table][-1] == []
+    assert {word for cells in table for word in code(cells[0])} == set(READERS)
+
+
+def test_the_keys_of_a_summary():
+    """The table names each key of a load's result."""
+    table = table_after(section("The summary of a load"), "Key | Value")
+    told = [word for cells in table for word in code(cells[0])]
+    assert sorted(told) == sorted(field.name for field in dataclasses.fields(LoadSummary))
 
 
 def test_the_official_hooks_methods():

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,23 @@ def weather(stack: FlightsStack, january: DagRun) -> DagRun:
     return run
 
 
+@pytest.fixture(scope="module")
+def planes(stack: FlightsStack, january: DagRun) -> tuple[DagRun, DagRun]:
+    """A load, and the run of the second DAG that its asset has started."""
+    api = stack.airflow.api
+    api.wait_for_dag("planes_transform")
+    api.unpause("planes_transform")
+    load = run_dag(stack, "planes_load")
+    assert load.state == "success", load.failures()
+    deadline = time.monotonic() + RUN_SECONDS
+    while not (runs := api.dag_runs("planes_transform")):
+        assert time.monotonic() < deadline, "the asset has started no DAG run"
+        time.sleep(0.5)
+    transform = DagRun(stack, "planes_transform", runs[0]["dag_run_id"]).watch()
+    assert transform.state == "success", transform.failures()
+    return load, transform
+
+
 def test_a_month_is_loaded_and_transformed(january):
     """The mart holds January's flights, each once."""
     counts = query(january.stack, "select sum(flights)::int from analytics.delays_by_carrier")
@@ -166,6 +184,31 @@ def test_only_what_depends_on_the_loaded_table_is_built(weather):
         "stg_weather",
         "daily_summary",
     }
+
+
+@pytest.mark.slow
+def test_an_asset_starts_the_second_dag(planes):
+    """The load's event is what the second DAG's run is due to, and it is the only run."""
+    load, transform = planes
+    api = transform.stack.airflow.api
+    (run,) = api.dag_runs("planes_transform")
+    events = api.upstream_asset_events("planes_transform", run["dag_run_id"])
+    assert run["run_type"] == "asset_triggered"
+    assert [(event["source_run_id"], event["uri"]) for event in events] == [
+        (load.run_id, "duckdb://flights/flights_raw/planes")
+    ]
+
+
+@pytest.mark.slow
+def test_the_event_tells_the_second_dag_what_was_loaded(planes):
+    """Rows and load ids are those of the load's summary; a template of the second DAG has read the rows."""
+    load, transform = planes
+    summary = load.xcom("load")
+    (event,) = transform.stack.airflow.api.upstream_asset_events("planes_transform", transform.run_id)
+    run = transform.stack.emulator.client.get_run(transform.xcom("transform"), ["trigger"])
+    assert event["extra"]["rows"] == summary["rows"]["planes"] == 3322
+    assert event["extra"]["load_ids"] == summary["load_ids"]
+    assert run.trigger.cause.endswith("planes: 3322 rows loaded")
 
 
 def test_a_failed_dbt_run_fails_the_task(broken):

@@ -100,6 +100,15 @@ def test_the_tasks_share_a_name_and_a_dataset(dag: DAG, resources: Any) -> None:
     assert names == {"elt_raw_shop"}
 
 
+@pytest.mark.parametrize("resources", [["orders", "users"], None])
+def test_the_tasks_share_an_alias_for_asset_events(dag: DAG, resources: Any) -> None:
+    """It is named after the group's pipeline, and Airflow knows it of mapped tasks too."""
+    with dag:
+        DltLoadGroup(shop, resources=resources, pipeline_name="shop")
+    loads = [one for one in dag.tasks if one.task_type == "DltLoadOperator"]
+    assert [[alias.name for alias in one.outlets] for one in loads] == [["dlt:shop"]] * len(loads)
+
+
 def test_arguments_are_the_tasks(dag: DAG) -> None:
     """Those of the load go to the tasks that load, those of every operator to all."""
     with dag:

@@ -44,7 +44,21 @@ def test_a_stage_tells_its_start_and_its_end(progress, log, clock):
     with progress("Extract shop"):
         progress.update("orders", inc=1200)
         clock.now = 2.5
-    assert log.lines == ["Extract shop: started", "Extract shop: done after 2.5 s (orders: 1,200 rows)"]
+    assert log.lines == [
+        "Extract shop: started",
+        "Extract shop: done after 2.5 s (orders: 1,200 rows after 0.0 s)",
+    ]
+
+
+def test_the_end_tells_how_long_each_table_took(progress, log, clock):
+    """Of two resources that are extracted by turns, the slow one can be told from the quick one."""
+    with progress("Extract shop"):
+        for second, table in enumerate(["orders", "customers", "orders", "orders"]):
+            clock.now = float(second)
+            progress.update(table, inc=5)
+    assert log.lines[-1] == (
+        "Extract shop: done after 3.0 s (orders: 15 rows after 3.0 s, customers: 5 rows after 1.0 s)"
+    )
 
 
 def test_a_long_stage_tells_where_it_is_every_interval(progress, log, clock):
@@ -77,7 +91,7 @@ def test_dlts_own_tables_are_not_told(progress, log):
             progress.update(table)
     assert log.lines == [
         "Extract shop: started",
-        "Extract shop: done after 0.0 s (resources 1/1, orders: 1 rows)",
+        "Extract shop: done after 0.0 s (resources 1/1, orders: 1 rows after 0.0 s)",
     ]
 
 
@@ -91,4 +105,4 @@ def test_a_failed_stage_is_not_called_done(progress, log):
 
     with pytest.raises(OSError, match="closed"):
         fail()
-    assert log.lines[-1] == "Extract shop: failed after 0.0 s (orders: 3 rows)"
+    assert log.lines[-1] == "Extract shop: failed after 0.0 s (orders: 3 rows after 0.0 s)"

@@ -1,7 +1,9 @@
 """What a load does: rows arrive, state survives, nothing is left behind."""
 
 import json
+import logging
 import os
+import re
 from datetime import datetime
 
 import dlt
@@ -37,6 +39,32 @@ def test_the_summary_says_what_was_loaded(load, query):
     assert query("select load_id from raw._dlt_loads") == [(summary["load_ids"][0],)]
 
 
+def test_the_summary_says_how_much_was_sent(load):
+    """Bytes are counted per table, and more rows are more of them."""
+    few, many = (load(lambda n=n: [{"id": i} for i in range(n)])["bytes"] for n in (10, 1000))
+    assert few.keys() == many.keys() == {"orders"}
+    assert 0 < few["orders"] < many["orders"] / 50
+
+
+def test_the_summary_says_in_which_package_a_tables_rows_are(load, query):
+    """Each row has that id: of two sources the one that the table comes from."""
+
+    def two():
+        return [dlt.source(_resource, name=name)(name) for name in ("customers", "invoices")]
+
+    ids = load(two)["table_load_ids"]
+    assert ids["customers"] != ids["invoices"]
+    for table, (load_id,) in ids.items():
+        assert query(f"select distinct _dlt_load_id from raw.{table}") == [(load_id,)]
+
+
+def test_the_summary_says_where_the_tables_are(load, database):
+    """The destination's address, free of secrets, up to the tables' names."""
+    summary = load(lambda: ROWS)
+    assert summary["table_uri"] == f"duckdb://{database}/raw/{{table}}"
+    assert summary["database"] == "warehouse"
+
+
 def test_the_summary_tells_the_time(load):
     """The seconds are those between start and end, which carry a time zone."""
     summary = load(lambda: ROWS)
@@ -69,7 +97,20 @@ def test_emptying_a_table_is_not_nothing(load, query):
     load(lambda: orders([{"id": 1}]))
     summary = load(lambda: orders([]))
     assert query("select count(*) from raw.orders") == [(0,)]
-    assert (summary["nothing_loaded"], summary["row_count"]) == (False, 0)
+    assert (summary["nothing_loaded"], summary["rows"]) == (False, {"orders": 0})
+
+
+def test_what_was_nested_in_an_emptied_table_is_emptied_too(load, query):
+    """Whoever reads the child table must learn of it."""
+
+    @dlt.resource(name="orders", write_disposition="replace", columns={"id": {"data_type": "bigint"}})
+    def orders(rows):
+        yield rows
+
+    load(lambda: orders(ROWS))
+    summary = load(lambda: orders([]))
+    assert query("select count(*) from raw.orders__lines") == [(0,)]
+    assert summary["rows"] == {"orders": 0, "orders__lines": 0}
 
 
 def test_incremental_loading_survives_a_lost_folder(load, query):
@@ -183,6 +224,26 @@ def test_a_load_leaves_the_process_as_it_was(load):
     after = dict(os.environ), list(dlt_logger.LOGGER.handlers), dlt_logger.LOGGER.propagate
     assert after == before
     assert not Container()[PipelineContext].is_active()
+
+
+def test_the_log_tells_what_each_table_got(load, caplog):
+    """Rows, bytes and the destination's seconds, after those that the source took."""
+    caplog.set_level(logging.INFO, "a task's log")
+    load(lambda: ROWS)
+    told = "\n".join(r.getMessage() for r in caplog.records)
+    assert re.search(
+        r"^Extract shop: done after [\d.]+ s \(.*orders: 2 rows after [\d.]+ s", told, re.MULTILINE
+    )
+    assert re.search(r"^Loaded orders: 2 rows, \d+ bytes in \d+\.\d s$", told, re.MULTILINE)
+
+
+def test_the_log_has_dlts_own_summary(load, caplog, database):
+    """As whoever knows dlt is used to it, with the address of the destination."""
+    caplog.set_level(logging.INFO, "a task's log")
+    summary = load(lambda: ROWS)
+    told = [r.getMessage() for r in caplog.records]
+    assert "1 load package(s) were loaded to destination duckdb and into dataset raw" in told
+    assert f"Load package {summary['load_ids'][0]} is LOADED and contains no failed jobs" in told
 
 
 def test_dlts_own_warnings_reach_the_root_logger(load, caplog):

@@ -1,0 +1,47 @@
+"""Load a table with dlt; its asset starts a second DAG, which builds what depends on it with dbt Cloud."""
+
+from airflow.sdk import Asset, dag, task
+
+from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
+
+
+@dag(schedule=None, tags=["dlt"])
+def planes_load():
+    """The registry of aeroplanes, beside the flights that `flights_elt` loads: run that one first.
+
+    The asset's name is the same on every machine. Without `asset_uri` it would be the DuckDB file's path.
+    """
+
+    @task.dlt_load(
+        pipeline_name="planes",
+        destination="duckdb",
+        dataset_name="flights_raw",
+        asset_uri="duckdb://flights/{schema}/{table}",
+    )
+    def load():
+        from flights.source import flights_source
+
+        return flights_source().with_resources("planes")
+
+    load()
+
+
+@dag(schedule=[Asset("duckdb://flights/flights_raw/planes")], tags=["dbt"])
+def planes_transform():
+    """Started by the asset, whichever DAG has loaded the table."""
+    DbtCloudRunJobOperator(
+        task_id="transform",
+        project_name="Flights",
+        environment_name="Production",
+        job_name="Flights build",
+        trigger_reason=(
+            "{% for events in triggering_asset_events.values() %}"
+            "{{ events[-1].extra['table'] }}: {{ events[-1].extra['rows'] }} rows loaded{% endfor %}"
+        ),
+        steps_override=["dbt build --select source:flights_raw.planes+"],
+        check_interval=5,
+    )
+
+
+planes_load()
+planes_transform()
