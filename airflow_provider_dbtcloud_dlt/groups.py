@@ -49,8 +49,8 @@ class DltLoadGroup(TaskGroup):
             those that the source selects; with a split the task ``list_resources`` asks it for them. May be
             the output of a task that returns such names: a list of lists.
         group_id: The group's name. None: the source function's.
-        **load: Arguments of `DltLoadOperator`, and of every operator, for the tasks that load; those of every
-            operator, but for ``outlets``, are also for the task that asks for the names. Without
+        **kwargs: Arguments of `DltLoadOperator`, and of every operator, for the tasks that load; those of
+            every operator, but for ``outlets``, are also for the task that asks for the names. Without
             ``pipeline_name`` that is ``<DAG id>_<group id>``, to which the resources are added.
 
     Attributes:
@@ -68,11 +68,11 @@ class DltLoadGroup(TaskGroup):
         split: Split = "resource",
         resources: Sequence[str | Sequence[str]] | XComArg | None = None,
         group_id: str | None = None,
-        **load: Any,
+        **kwargs: Any,
     ) -> None:
-        _check_group(source, split, resources, load)
+        _check_group(source, split, resources, kwargs)
         super().__init__(group_id=group_id or source_name(source) or "dlt_load")
-        load["source"] = source
+        load = {**kwargs, "source": source}
         if load.get("pipeline_name") is None:
             load["pipeline_name"] = default_pipeline_name(self.dag.dag_id, str(self.group_id))
         with self:
