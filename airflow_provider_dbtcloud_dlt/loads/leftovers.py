@@ -26,6 +26,13 @@ def tell_leftovers(pipeline: Pipeline, log: TaskLog) -> None:
         pipeline: After its normalize step, when it knows the tables.
         log: Gets the warnings.
     """
+    try:
+        _look(pipeline, log)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the load itself may well succeed
+        log.warning("Whether an earlier try has left rows behind is not known: %s", type(error).__name__)
+
+
+def _look(pipeline: Pipeline, log: TaskLog) -> None:
     for schema in pipeline.schemas.values():
         client = pipeline.destination_client(schema.name)
         if not isinstance(client, SqlJobClientBase):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import dlt
 import pytest
@@ -127,6 +128,19 @@ def test_a_retry_after_a_try_that_wrote_nothing(retry, query, capsys):
     retry("append")
     assert query("select count(*) from raw.orders") == [(2,)]
     assert "has not ended" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "filesystem"])
+def test_a_retry_into_another_destination(load, tmp_path, kind):
+    """Other databases are asked as well; files in a folder have nobody to ask, which is no failure."""
+    made = {
+        "sqlite": lambda: dlt.destinations.sqlalchemy(f"sqlite:///{tmp_path / 'shop.db'}"),
+        "filesystem": lambda: dlt.destinations.filesystem((tmp_path / "lake").as_uri()),
+    }
+    log = Mock()
+    for _ in range(2):
+        assert load(lambda: [{"id": 1}], destination=made[kind], is_retry=True, log=log)["row_count"] == 1
+    log.warning.assert_not_called()
 
 
 def test_an_incremental_load_goes_on_where_the_last_whole_one_ended(killed, load, query):

@@ -7,10 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import psycopg2
 import pytest
 from database_servers import PASSWORD, postgres
+
+from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +97,9 @@ def query(port: int, sql: str) -> list[tuple[Any, ...]]:
     try:
         with opened.cursor() as cursor:
             cursor.execute(sql)
-            return cursor.fetchall()
+            found = cursor.fetchall()
+        opened.commit()
+        return found
     finally:
         opened.close()
 
@@ -122,6 +127,20 @@ def test_a_dataset_that_another_makes_at_the_same_moment(port):
     other.close()
     assert (running.returncode, "which a load in parallel may cause; once more" in told) == (0, True), told
     assert query(port, "select count(*) from busy.orders") == [(3,)]
+
+
+def test_rows_that_a_killed_load_left(port, load):
+    """PostgreSQL is asked for them as DuckDB is."""
+    log = Mock()
+    connection = ConnectionFields(
+        "warehouse", "postgres", "127.0.0.1", login="loader", password=PASSWORD, schema="shop", port=port
+    )
+    plan = {"destination": None, "destination_connection": connection, "dataset_name": "left", "log": log}
+    load(lambda: [{"id": 1}], **plan)
+    query(port, "update \"left\".orders set _dlt_load_id = '17.5' returning 1")
+    load(lambda: [{"id": 1}], is_retry=True, **plan)
+    ((text, *values),) = [call.args for call in log.warning.call_args_list]
+    assert (text % tuple(values)).startswith("Table orders holds 1 rows of load 17.5, which has not ended")
 
 
 def test_no_cursor_is_lost(summaries):
