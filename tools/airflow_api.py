@@ -132,6 +132,11 @@ class AirflowAPI:
     def dag_run(self, dag_id: str, run_id: str) -> JSON:
         return dict(self.request("GET", self._run(dag_id, run_id)))
 
+    def asset_events(self, dag_id: str) -> list[JSON]:
+        """The asset events that a DAG's tasks have emitted."""
+        params: JSON = {"source_dag_id": dag_id, "limit": 500}
+        return list(self.request("GET", "assets/events", params=params)["asset_events"])
+
     def upstream_asset_events(self, dag_id: str, run_id: str) -> list[JSON]:
         """The asset events that have started a DAG run."""
         return list(self.request("GET", f"{self._run(dag_id, run_id)}/upstreamAssetEvents")["asset_events"])

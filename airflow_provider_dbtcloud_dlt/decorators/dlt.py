@@ -38,9 +38,11 @@ class _DltLoadDecoratedOperator(DecoratedOperator, DltLoadOperator):
         python_callable: Callable[..., Any],
         op_args: Sequence[Any] | None = None,
         op_kwargs: Mapping[str, Any] | None = None,
+        resource_names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
+            resources=resource_names,
             python_callable=python_callable,
             op_args=op_args,
             op_kwargs=op_kwargs,
@@ -92,6 +94,9 @@ def dlt_load_task(
     Returns:
         The decorated function; calling it in a DAG makes the task and gives its result, the summary.
     """
+    if "resources" in kwargs:
+        # When the function is mapped, Airflow takes this word for a setting of its own.
+        kwargs["resource_names"] = kwargs.pop("resources")
     return task_decorator_factory(
         python_callable=python_callable,
         multiple_outputs=multiple_outputs,

@@ -43,7 +43,7 @@ def explain(pipeline_name: str, error: BaseException) -> str:
         pipeline_name: Named in the sentence.
         error: What was raised.
     """
-    chain = list(_causes(error))
+    chain = list(causes(error))
     failed = next((e for e in chain if isinstance(e, PipelineStepFailed)), None)
     step = failed.step if failed else None
     where = f"dlt pipeline {pipeline_name!r} failed" + (f" in {_STEPS.get(step, step)}" if step else "")
@@ -103,8 +103,8 @@ def explain_failed_jobs(loaded: LoadInfo) -> str:
     return f"{where}: " + _joined(failed)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an exception to its root cause."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an exception to its root cause, also where only dlt's attributes lead to it."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:

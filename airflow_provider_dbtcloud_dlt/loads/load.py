@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -9,21 +11,35 @@ from typing import Any
 
 import dlt
 from dlt.common.destination import Destination
+from dlt.common.pipeline import LoadInfo
 from dlt.pipeline.pipeline import Pipeline
 
 from airflow_provider_dbtcloud_dlt.loads.address import Address, address
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 from airflow_provider_dbtcloud_dlt.loads.credentials import connected
-from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, explain, explain_failed_jobs
+from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, causes, explain, explain_failed_jobs
+from airflow_provider_dbtcloud_dlt.loads.leftovers import tell_leftovers
 from airflow_provider_dbtcloud_dlt.loads.logs import dlt_logs_propagate
 from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 from airflow_provider_dbtcloud_dlt.loads.progress import LogProgress, TaskLog
 from airflow_provider_dbtcloud_dlt.loads.report import tell
+from airflow_provider_dbtcloud_dlt.loads.resources import forget, select
 from airflow_provider_dbtcloud_dlt.loads.secrets import Secrets
 from airflow_provider_dbtcloud_dlt.loads.source import loadable
 from airflow_provider_dbtcloud_dlt.loads.summary import LoadSummary, dataset_name, summarise
 from airflow_provider_dbtcloud_dlt.loads.variables import thrifty_variables
 from airflow_provider_dbtcloud_dlt.loads.workdir import working_folder
+from airflow_provider_dbtcloud_dlt.loads.writers import only_writer
+
+try:
+    from dlt.common.destination.exceptions import SchemaUpdateError
+except ImportError:  # an older dlt has no name for it
+    from dlt.common.destination.exceptions import (  # type: ignore[assignment]
+        DestinationException as SchemaUpdateError,
+    )
+
+_PAUSES = (0.5, 2.0)
+"""Seconds before a load that was refused its tables is tried once more."""
 
 
 def run_load(
@@ -56,7 +72,7 @@ def run_load(
             return _run(pipeline, build, plan, log, secrets)
     except (Exception, KeyboardInterrupt) as error:
         secrets.collect()
-        message = str(error) if isinstance(error, LoadError) else explain(plan.pipeline_name, error)
+        message = str(error) if isinstance(error, LoadError) else explain(plan.name, error)
         raise LoadError(secrets.redact(message)) from error
 
 
@@ -65,7 +81,7 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
     """Make the pipeline, and leave nothing of it behind: no folder, no active pipeline, no changed logger."""
     with ExitStack() as stack:
         stack.enter_context(thrifty_variables())
-        folder = stack.enter_context(working_folder(plan.pipeline_name, plan.pipelines_dir))
+        folder = stack.enter_context(working_folder(plan.name, plan.pipelines_dir))
         given: dict[str, Any] = {
             "dataset_name": plan.dataset_name,
             "import_schema_path": plan.import_schema_path,
@@ -73,7 +89,7 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
         }
         pipeline = dlt.pipeline(
             **{name: value for name, value in given.items() if value is not None},
-            pipeline_name=plan.pipeline_name,
+            pipeline_name=plan.name,
             pipelines_dir=folder,
             destination=_made(plan.destination, plan.destination_connection, secrets),
             staging=_made(plan.staging, plan.staging_connection, secrets),
@@ -84,11 +100,24 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
         stack.enter_context(dlt_logs_propagate())
         if pipeline.destination is None:
             raise LoadError(
-                f"dlt pipeline {plan.pipeline_name!r} has no destination. Give the task destination=…, such "
+                f"dlt pipeline {plan.name!r} has no destination. Give the task destination=…, such "
                 "as 'duckdb', or configure it for dlt: destination_type in config.toml, or the environment "
                 "variable DESTINATION_TYPE."
             )
+        if plan.resources:
+            _join_the_whole(pipeline, plan)
         yield pipeline
+
+
+def _join_the_whole(pipeline: Pipeline, plan: LoadPlan) -> None:
+    """Let a part of a load go where the other parts go."""
+    if not pipeline.config.dataset_name and pipeline.dataset_name:
+        pipeline._set_dataset_name(plan.pipeline_name + pipeline.DEFAULT_DATASET_SUFFIX)
+    if pipeline.staging:
+        # All parts stage a file for dlt's own tables, which none may remove while another needs it.
+        pipeline.destination.config_params.setdefault(
+            "truncate_tables_on_staging_destination_before_load", False
+        )
 
 
 def _run(
@@ -101,7 +130,8 @@ def _run(
     """
     started_at = datetime.now(UTC)
     if pipeline.config.restore_from_destination and not pipeline.dev_mode:
-        pipeline.sync_destination()
+        with only_writer(pipeline, log, plan.lock_timeout):
+            pipeline.sync_destination()
     first_run = pipeline.first_run
     log.info(
         "dlt pipeline %s: %s, destination %s, dataset %s",
@@ -110,13 +140,21 @@ def _run(
         pipeline.destination.destination_name,
         pipeline.dataset_name,
     )
-    data, is_plain = loadable(build(), plan.default_table_name or "The source")
+    source_name = plan.default_table_name or "The source"
+    data, is_plain = loadable(build(), source_name)
+    if plan.resources:
+        data = select(data, plan.resources, source_name)
+        if plan.refresh:
+            forget(pipeline, data, plan.refresh)
     hints = plan.hints()
     if is_plain and plan.default_table_name:
         hints.setdefault("table_name", plan.default_table_name)
     pipeline.extract(data, **hints)
     normalized = pipeline.normalize()
-    loaded = pipeline.load()
+    with only_writer(pipeline, log, plan.lock_timeout):
+        if plan.is_retry:
+            tell_leftovers(pipeline, log)
+        loaded = _load(pipeline, log)
     if loaded and loaded.has_failed_jobs:
         raise LoadError(explain_failed_jobs(loaded))
     summary = summarise(
@@ -130,6 +168,25 @@ def _run(
     )
     tell(summary, loaded, log, secrets)
     return summary
+
+
+def _load(pipeline: Pipeline, log: TaskLog) -> LoadInfo | None:
+    """Load the package, once more when loads that run in parallel got into each other's way with tables.
+
+    Of two that create a dataset, or one of dlt's own tables, at the same moment, a database refuses one:
+    PostgreSQL does so in spite of IF NOT EXISTS. No row is loaded by then, and the package is still there.
+    """
+    for seconds in _PAUSES:
+        try:
+            return pipeline.load()
+        except Exception as error:
+            refused = next((cause for cause in causes(error) if isinstance(cause, SchemaUpdateError)), None)
+            if refused is None:
+                raise
+            why = str(getattr(refused, "cause", refused)).strip()
+            log.info("Tables can't be made ready, which a load in parallel may cause; once more: %s", why)
+            time.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 - not for cryptography
+    return pipeline.load()
 
 
 def _address(pipeline: Pipeline, dataset: str, log: TaskLog) -> Address:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
+from airflow_provider_dbtcloud_dlt.loads.resources import part_name
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,9 @@ class LoadPlan:
     """
 
     pipeline_name: str
+    """Of the whole load, if ``resources`` makes this one a part of it."""
+    resources: Sequence[str] | None = None
+    """The names of the source's resources that are loaded; None: what the source itself selects."""
     destination: Any = None
     """A destination's name, a destination object, or a callable that makes one."""
     staging: Any = None
@@ -44,6 +49,15 @@ class LoadPlan:
     """The table for plain data when ``table_name`` is not given: a list of dicts has no name of its own."""
     log_interval: float = 10.0
     """Seconds between two lines of progress within one stage."""
+    lock_timeout: float = 3600.0
+    """Seconds to wait for a database that has one writer at a time."""
+    is_retry: bool = False
+    """Whether an earlier try of the task may have been killed amid its load."""
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name: loads in parallel must not share one, for with it they share a state."""
+        return part_name(self.pipeline_name, self.resources) if self.resources else self.pipeline_name
 
     def hints(self) -> dict[str, Any]:
         """The arguments of ``pipeline.extract()`` that were given."""

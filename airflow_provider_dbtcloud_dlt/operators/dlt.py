@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import AssetAlias, BaseHook, BaseOperator
-from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
@@ -29,9 +25,16 @@ from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     check_choice,
     check_connection_id,
     check_pipeline_name,
+    check_resources,
     check_schema_contract,
     check_source,
     check_write_disposition,
+)
+from airflow_provider_dbtcloud_dlt.operators.dlt_source import (
+    call_source,
+    check_source_args,
+    default_pipeline_name,
+    source_name,
 )
 
 if TYPE_CHECKING:
@@ -96,6 +99,9 @@ class DltLoadOperator(BaseOperator):
             and has no default, or None, gets that value. Not templated.
         source_args: Keyword arguments for ``source``. Templated, as all arguments below unless said
             otherwise.
+        resources: The names of the source's resources that are loaded. The pipeline's name gets them added
+            (``shop__orders``), so that parts of one source can be loaded in parallel, also by
+            ``.expand(resources=[["orders"], ["customers"]])``. None: what the source itself selects.
         pipeline_name: The name under which dlt keeps the state at the destination; two tasks that load in
             parallel need different names. None: ``<DAG id>_<task id>``.
         destination: A destination's name (``"postgres"``), a destination object, or, so that dlt need not
@@ -131,6 +137,8 @@ class DltLoadOperator(BaseOperator):
             each ``AssetAlias`` among ``outlets``; if there is none, the task gets one that is called
             ``dlt:<pipeline name>``. None: what the destination's configuration says. False: no events.
         log_interval: Seconds between two lines of progress within a stage. Not templated.
+        lock_timeout: Seconds to wait for a DuckDB or SQLite database that another process writes into. Not
+            templated.
         **kwargs: As for every operator.
 
     Returns:
@@ -148,6 +156,7 @@ class DltLoadOperator(BaseOperator):
 
     template_fields: Sequence[str] = (
         "source_args",
+        "resource_names",
         "pipeline_name",
         "destination",
         "destination_conn_id",
@@ -175,6 +184,7 @@ class DltLoadOperator(BaseOperator):
         *,
         source: Callable[..., Any] | str,
         source_args: Mapping[str, Any] | None = None,
+        resources: Sequence[str] | None = None,
         pipeline_name: str | None = None,
         destination: Any = None,
         destination_conn_id: str | None = None,
@@ -195,11 +205,13 @@ class DltLoadOperator(BaseOperator):
         pipelines_dir: str | None = None,
         asset_uri: str | Literal[False] | None = None,
         log_interval: float = 10.0,
+        lock_timeout: float = 3600.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
         self.source_args = source_args
+        self.resource_names = resources  # Airflow's operators have resources too: what a task needs of CPUs
         self.pipeline_name = pipeline_name
         self.destination = _sealed(destination)
         self.destination_conn_id = destination_conn_id
@@ -220,11 +232,27 @@ class DltLoadOperator(BaseOperator):
         self.pipelines_dir = pipelines_dir
         self.asset_uri = asset_uri
         self.log_interval = log_interval
+        self.lock_timeout = lock_timeout
         self._check()
         if asset_uri is not False and not event_aliases(self.outlets):
             name = pipeline_name if is_plain(pipeline_name) else None
-            alias = AssetAlias(f"dlt:{name or _default_pipeline_name(self.dag_id, self.task_id)}")
+            alias = AssetAlias(f"dlt:{name or default_pipeline_name(self.dag_id, self.task_id)}")
             self.outlets = [*self.outlets, alias]
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """What mapped instances of the task have in common, as for every operator.
+
+        Raises:
+            TypeError: ``resources`` is among it, which Airflow would take for a setting of its own.
+        """
+        if "resources" in kwargs:
+            raise TypeError(
+                "resources can't be in .partial(), since Airflow's operators have an argument of that name. "
+                "Map it, .expand(resources=[['orders'], ['customers']]), or give it with the others to "
+                ".expand_kwargs([{'resources': ['orders'], …}, …])."
+            )
+        return super().partial(**kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return the summary."""
@@ -233,9 +261,11 @@ class DltLoadOperator(BaseOperator):
         from airflow_provider_dbtcloud_dlt.loads.load import run_load
         from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 
+        ti = context["ti"]
+        self._warn_of_one_name(context)
         plan = LoadPlan(
-            pipeline_name=self.pipeline_name
-            or _default_pipeline_name(context["ti"].dag_id, context["ti"].task_id),
+            pipeline_name=self.pipeline_name or default_pipeline_name(ti.dag_id, ti.task_id),
+            resources=self.resource_names,
             destination=_unsealed(self.destination),
             staging=_unsealed(self.staging),
             destination_connection=_connection("destination_conn_id", self.destination_conn_id),
@@ -253,8 +283,10 @@ class DltLoadOperator(BaseOperator):
             loader_file_format=self.loader_file_format,
             table_format=self.table_format,
             refresh=self.refresh,
-            default_table_name=self._source_name(),
+            default_table_name=source_name(self.source),
             log_interval=self.log_interval,
+            lock_timeout=self.lock_timeout,
+            is_retry=getattr(ti, "try_number", 1) > 1,
         )
         try:
             summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
@@ -270,31 +302,13 @@ class DltLoadOperator(BaseOperator):
         raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
 
     def _call_source(self, context: Context) -> Any:
-        """Call the source function with its arguments and what it asks for of the context."""
-        source = self.source
-        if isinstance(source, str):
-            from airflow_provider_dbtcloud_dlt.loads.source import import_function
-
-            source = import_function(source)
-        arguments = dict(self.source_args or {})
-        wanted = _context_parameters(source) - arguments.keys()
-        values: Mapping[str, Any] = {**context}
-        return source(**arguments, **{name: values[name] for name in wanted if name in values})
-
-    def _source_name(self) -> str | None:
-        """The function's name, which is a table's default name."""
-        if isinstance(self.source, str):
-            return self.source.rpartition(":")[2].rpartition(".")[2]
-        function: Any = self.source
-        while isinstance(function, partial):
-            function = function.func
-        name = getattr(function, "__name__", None)
-        return name if isinstance(name, str) and name.isidentifier() else None
+        return call_source(self.source, self.source_args, context)
 
     def _check(self) -> None:
         """Refuse what cannot be right; what a template hides is looked at when the task runs."""
         check_source(self.source)
         self._check_source_args()
+        check_resources(self.resource_names)
         check_pipeline_name(self.pipeline_name)
         check_connection_id("destination_conn_id", self.destination_conn_id)
         check_connection_id("staging_conn_id", self.staging_conn_id)
@@ -304,20 +318,22 @@ class DltLoadOperator(BaseOperator):
         check_asset_uri(self.asset_uri)
         if self.log_interval < 0:
             raise ValueError(f"log_interval is a number of seconds, not {self.log_interval!r}.")
+        if self.lock_timeout < 0:
+            raise ValueError(f"lock_timeout is a number of seconds, not {self.lock_timeout!r}.")
+
+    def _warn_of_one_name(self, context: Context) -> None:
+        """Warn of instances of a mapped task that would share dlt's state, as far as one of them can tell."""
+        is_mapped = getattr(context["ti"], "map_index", -1) >= 0
+        if is_mapped and not self.resource_names and self.pipeline_name is None:
+            self.log.warning(
+                "All instances of this mapped task load under the pipeline name %s. Those that run at the "
+                "same time can lose each other's state, such as an incremental cursor: give each a name of "
+                "its own, by .expand_kwargs([{'pipeline_name': …, …}, …]) for instance.",
+                default_pipeline_name(context["ti"].dag_id, context["ti"].task_id),
+            )
 
     def _check_source_args(self) -> None:
-        """Refuse arguments that the source function cannot take, where both are known."""
-        source, arguments = self.source, self.source_args
-        if not is_plain(arguments):
-            return
-        if arguments is not None and not isinstance(arguments, Mapping):
-            raise TypeError(f"source_args is a {type(arguments).__name__}: pass a dict of keyword arguments.")
-        if inspect.isfunction(source):
-            known = dict.fromkeys(_context_parameters(source))
-            try:
-                inspect.signature(source).bind(**{**known, **(arguments or {})})
-            except TypeError as error:
-                raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
+        check_source_args(self.source, self.source_args)
 
 
 def _connection(argument: str, conn_id: str | None) -> ConnectionFields | None:
@@ -342,19 +358,3 @@ def _asked_of_airflow(error: BaseException) -> AirflowException | None:
     while cause is not None and not isinstance(cause, AirflowSkipException | AirflowFailException):
         cause = cause.__cause__
     return cause
-
-
-def _default_pipeline_name(dag_id: str, task_id: str) -> str:
-    return re.sub(r"[\W_]+", "_", f"{dag_id}_{task_id}")
-
-
-def _context_parameters(function: Callable[..., Any]) -> set[str]:
-    """The parameters that Airflow fills in: those named like a value of its context and without a default."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some callables written in C have no signature
-        return set()
-    # A default other than None is the author's own, such as dlt.config.value, by which dlt fills the
-    # parameter in.
-    unset = (None, inspect.Parameter.empty)
-    return {p.name for p in parameters if p.name in KNOWN_CONTEXT_KEYS and any(p.default is u for u in unset)}

@@ -55,6 +55,18 @@ def _built_at_parse_time(source: Any) -> bool:
     )
 
 
+def check_resources(value: Any) -> None:
+    """Refuse what is no list of names."""
+    if value is None or not is_plain(value):
+        return
+    if isinstance(value, str):
+        raise TypeError(f"resources={value!r} is a text: give a list of names, [{value!r}].")
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name for name in value):
+        raise TypeError(f"resources={value!r} is no list of names of resources.")
+    if not value:
+        raise ValueError("resources=[] selects nothing: name at least one resource, or leave it out for all.")
+
+
 def check_pipeline_name(value: Any) -> None:
     """Refuse a name that cannot be a folder's."""
     if not isinstance(value, str) or not is_plain(value):

@@ -34,6 +34,8 @@ TABLES = re.findall(r"<!-- parameters: (\S+) -->\n((?:\|.*\n)+)", README)
 MODULES = (
     "operators.dbt_cloud",
     "operators.dlt",
+    "operators.dlt_resources",
+    "groups",
     "sensors.dbt_cloud",
     "hooks.dbt_cloud",
     "triggers.dbt_cloud",

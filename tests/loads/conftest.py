@@ -60,7 +60,9 @@ def query(database: Path) -> Callable[[str], list[tuple[Any, ...]]]:
 def load(warehouse: Callable[[], Any]) -> Callable[..., dict[str, Any]]:
     """Load what a function returns into the dataset ``raw``, and return the summary."""
 
-    def go(build: Callable[[], Any], hide: Callable[[str], Any] | None = None, **plan: Any) -> dict[str, Any]:
+    def go(
+        build: Callable[[], Any], hide: Callable[[str], Any] | None = None, log: Any = LOG, **plan: Any
+    ) -> dict[str, Any]:
         plan = {
             "pipeline_name": "shop",
             "destination": warehouse,
@@ -68,6 +70,6 @@ def load(warehouse: Callable[[], Any]) -> Callable[..., dict[str, Any]]:
             "default_table_name": "orders",
             **plan,
         }
-        return run_load(build, LoadPlan(**plan), log=LOG, hide=hide).as_dict()
+        return run_load(build, LoadPlan(**plan), log=log, hide=hide).as_dict()
 
     return go

@@ -30,7 +30,7 @@ PUBLIC = {
         "ServerError",
         "UnreachableError",
     },
-    "groups": {"dlt_to_dbt_cloud"},
+    "groups": {"DltLoadGroup", "dlt_to_dbt_cloud"},
     "helpers": {
         "DBTCloudClientV2",
         "DBTCloudConfiguration",
@@ -46,6 +46,7 @@ PUBLIC = {
         "DbtCloudRunJobOperator",
     },
     "operators.dlt": {"DltLoadOperator"},
+    "operators.dlt_resources": {"DltListResourcesOperator"},
     "sensors.dbt_cloud": {"DbtCloudJobRunSensor"},
     "triggers.dbt_cloud": {"DbtCloudRunJobTrigger"},
 }

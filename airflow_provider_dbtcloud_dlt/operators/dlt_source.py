@@ -1,0 +1,73 @@
+"""The function that makes what is loaded, as a task has it: its names, its arguments, its call."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
+
+from airflow_provider_dbtcloud_dlt.arguments import is_plain
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+Source = Callable[..., Any] | str
+"""A function, or ``"package.module:function"``."""
+
+
+def call_source(source: Source, source_args: Mapping[str, Any] | None, context: Context) -> Any:
+    """Call the source function with its arguments and what it asks for of the context."""
+    if isinstance(source, str):
+        from airflow_provider_dbtcloud_dlt.loads.source import import_function
+
+        source = import_function(source)
+    arguments = dict(source_args or {})
+    wanted = _context_parameters(source) - arguments.keys()
+    values: Mapping[str, Any] = {**context}
+    return source(**arguments, **{name: values[name] for name in wanted if name in values})
+
+
+def source_name(source: Source) -> str | None:
+    """The function's name, which is a table's default name."""
+    if isinstance(source, str):
+        return source.rpartition(":")[2].rpartition(".")[2]
+    function: Any = source
+    while isinstance(function, partial):
+        function = function.func
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) and name.isidentifier() else None
+
+
+def default_pipeline_name(dag_id: str, task_id: str) -> str:
+    """The name of a pipeline that was given none."""
+    return re.sub(r"[\W_]+", "_", f"{dag_id}_{task_id}")
+
+
+def check_source_args(source: Source, arguments: Mapping[str, Any] | None) -> None:
+    """Refuse arguments that the source function cannot take, where both are known."""
+    if not is_plain(arguments):
+        return
+    if arguments is not None and not isinstance(arguments, Mapping):
+        raise TypeError(f"source_args is a {type(arguments).__name__}: pass a dict of keyword arguments.")
+    if inspect.isfunction(source):
+        known = dict.fromkeys(_context_parameters(source))
+        try:
+            inspect.signature(source).bind(**{**known, **(arguments or {})})
+        except TypeError as error:
+            raise TypeError(f"source_args do not fit source {source.__name__!r}: {error}.") from None
+
+
+def _context_parameters(function: Callable[..., Any]) -> set[str]:
+    """The parameters that Airflow fills in: those named like a value of its context and without a default."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some callables written in C have no signature
+        return set()
+    # A default other than None is the author's own, such as dlt.config.value, by which dlt fills the
+    # parameter in.
+    unset = (None, inspect.Parameter.empty)
+    return {p.name for p in parameters if p.name in KNOWN_CONTEXT_KEYS and any(p.default is u for u in unset)}
