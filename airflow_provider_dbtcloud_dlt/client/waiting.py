@@ -120,7 +120,9 @@ class Wait:
 
     def failed(self, error: DbtCloudError, now: float) -> Ending | None:
         """The API failed to show the run: a passing failure, until it has lasted for too long."""
-        if isinstance(error, NotFoundError):
+        if isinstance(error, RateLimitError):  # the API is there, and asks for patience
+            self._failing_since = None
+        elif isinstance(error, NotFoundError):
             self._failing_since = None
             if self._missing_since is None:
                 self._missing_since = now

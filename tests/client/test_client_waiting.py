@@ -33,7 +33,6 @@ from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait, ending_of
 START = 1_800_000_000.0
 FAILURES: list[DbtCloudError] = [
     ServerError("502", status_code=502),
-    RateLimitError("429"),
     UnreachableError("no route"),
     MalformedAnswerError("HTML"),
     InvalidCredentialsException("401"),
@@ -205,11 +204,18 @@ def test_outage_counts_from_its_begin() -> None:
     assert wait.failed(FAILURES[0], START + 110) is None
 
 
+def test_limit_that_is_hit_is_no_outage() -> None:
+    """An API that asks for patience is there, however often it does."""
+    wait = Wait(5, outage_tolerance=60)
+    for seconds in range(0, 3600, 50):
+        assert wait.failed(RateLimitError("429"), START + seconds) is None
+
+
 def test_outage_message_says_how_long_and_why() -> None:
     """And that the run may be going on."""
     wait = Wait(5, outage_tolerance=600)
     wait.failed(FAILURES[0], START)
-    ending = wait.failed(FAILURES[2], START + 660)
+    ending = wait.failed(FAILURES[1], START + 660)
     assert ending is not None
     assert "for 11 minutes, longer than outage_tolerance" in ending.message
     assert ending.message.endswith("Last failure: no route")
