@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,8 @@ def emu(connect: Callable[..., None], aside: ThreadPoolExecutor) -> Iterator["Em
         running = stack.enter_context(emulator(lag=0))
         connect(host=running.host, login=str(running.account_id), password=running.token)
         yield running
+        if budget := sys.modules.get("airflow_provider_dbtcloud_dlt.triggers.budget"):
+            budget._budgets.clear()  # another emulator may get this one's port
         aside.submit(stack.pop_all().close)  # a server takes a while to stop
 
 
