@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
-from airflow_provider_dbtcloud_dlt.client.checks import LARGEST_ID
+from airflow_provider_dbtcloud_dlt.client.checks import is_id
 
 if TYPE_CHECKING:
     from airflow_provider_dbtcloud_dlt.hooks.connection import Settings
@@ -44,8 +44,7 @@ def rendered_id(name: str, value: object) -> int:
             f"{name} is empty: its template rendered to nothing. Does the task that it refers to run before "
             "this one, and return a value?"
         )
-    digits = text.isascii() and text.isdigit() and len(text) < 20
-    if isinstance(value, bool) or not digits or not 0 < int(text) <= LARGEST_ID:
+    if not is_id(value, text):
         hint = " A job's name goes into job_name." if name == "job_id" else ""
         raise InvalidRequestError(f"{name} must be a whole number, but rendered to {text[:80]!r}.{hint}")
     return int(text)

@@ -52,6 +52,12 @@ def check_token(api_token: object) -> str:
 LARGEST_ID = 2**63 - 1
 
 
+def is_id(value: object, text: str) -> bool:
+    """Whether a value, as text, is a positive whole number of 64 bits, as all ids are."""
+    digits = text.isascii() and text.isdigit() and len(text) < 20
+    return not isinstance(value, bool) and digits and 0 < int(text) <= LARGEST_ID
+
+
 def check_id(name: str, value: object) -> int:
     """Return an account, job, run, … id as a number.
 
@@ -61,8 +67,7 @@ def check_id(name: str, value: object) -> int:
     text = "" if value is None else str(value).strip()
     if not text or text == "None":
         raise InvalidCredentialsException(f"{name} is missing: give it, or set a default for it.")
-    digits = text.isascii() and text.isdigit() and len(text) < 20
-    if isinstance(value, bool) or not digits or not 0 < int(text) <= LARGEST_ID:
+    if not is_id(value, text):
         raise InvalidCredentialsException(f"{name} must be a positive whole number, got {text[:80]!r}.")
     return int(text)
 

@@ -37,6 +37,14 @@ if TYPE_CHECKING:
 OFFICIAL_RETRY_PARAMETERS = ("retry_limit", "retry_delay", "retry_args")
 """Accepted from the official provider's `hook_params`, without effect; may be no JSON."""
 
+
+def storable_params(hook_params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a trigger keeps: parameters without effect may be objects that can't be stored."""
+    return {
+        name: value for name, value in (hook_params or {}).items() if name not in OFFICIAL_RETRY_PARAMETERS
+    }
+
+
 __all__ = ["DbtCloudConnectionError", "DbtCloudHook", "DbtCloudJobRunException"]
 
 

@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_dbtcloud_dlt.client import checks
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Wait
 from airflow_provider_dbtcloud_dlt.compat import task_state
-from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, storable_params
 from airflow_provider_dbtcloud_dlt.ownership import KILLED_STATES
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 
@@ -56,11 +56,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         self.end_time = end_time
         self.poll_interval = poll_interval
         self.account_id = account_id
-        self.hook_params = {
-            name: value
-            for name, value in (hook_params or {}).items()
-            if name not in OFFICIAL_RETRY_PARAMETERS  # they may be objects that can't be stored
-        }
+        self.hook_params = storable_params(hook_params)
         self.execution_deadline = execution_deadline
         self.outage_tolerance = outage_tolerance
         self.owner = None if owner is None else dict(owner)

@@ -35,7 +35,7 @@ from airflow_provider_dbtcloud_dlt.client import (
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.compat import delete_task_xcom
-from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, storable_params
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
 from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
@@ -153,11 +153,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         self.execution_timeout = execution_timeout
         self.poll_interval = poll_interval
         self.outage_tolerance = outage_tolerance
-        self.hook_params = {
-            name: value
-            for name, value in (hook_params or {}).items()
-            if name not in OFFICIAL_RETRY_PARAMETERS  # they may be objects that can't be stored
-        }
+        self.hook_params = storable_params(hook_params)
         self.is_soft = is_soft
         self.pushes_result = pushes_result
         self.on_worker = on_worker
