@@ -22,6 +22,8 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
 )
 from airflow_provider_dbtcloud_dlt.client.protocol import Request
 
+_LEAST_SKEW = 2.0
+"""The ``Date`` header has whole seconds, and the answer has taken its time."""
 RETRIED_STATUSES = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 
 
@@ -158,6 +160,24 @@ def retry_after(answer: Answer) -> float | None:
         return max(0.0, moment.timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def clock_skew(headers: Mapping[str, str], now: float, known: float = 0.0) -> float:
+    """Seconds by which the server's clock is ahead of this machine's; 0 for less than can be told.
+
+    Args:
+        headers: of an answer that has just come; ``Date`` tells whole seconds.
+        now: seconds since the epoch, here.
+        known: what is known so far; it stays where the headers do not tell.
+    """
+    if "Age" in headers:  # a cache's answer tells when it was put there
+        return known
+    try:
+        moment = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return known
+    skew = moment.timestamp() + 0.5 - now
+    return skew if abs(skew) > _LEAST_SKEW else 0.0
 
 
 def may_retry(request: Request, error: DbtCloudError) -> bool:

@@ -87,7 +87,7 @@ def wait_for_run(
             if on_answer is not None and on_answer(run):
                 return run
             if ending is None and poll_interval is None:
-                pause = habits.pause(client, run, clock(), SHORTEST_PAUSE)
+                pause = habits.pause(client, run, clock(), SHORTEST_PAUSE, wait.left(clock()))
         if ending is not None and ending.status == "timeout":
             cancelled = f" {_cancel_late(client, run_id)}" if cancel_on_timeout else ""
             raise RunTimeoutError(f"{ending.message}{cancelled}", run=run)

@@ -84,6 +84,7 @@ class DBTCloudClientV2:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.account_id = None if account_id is None else checks.check_id("account_id", account_id)
+        self.retry_budget = retry_budget
         base_api_url = checks.check_base_url(base_api_url, allow_http=allow_http)
         self.base_api_url = f"{base_api_url}/{self.api_version}"
         self.accounts_url = f"accounts/{self.account_id}"
@@ -112,6 +113,14 @@ class DBTCloudClientV2:
     def close(self) -> None:
         """Close the connections that are kept open for reuse."""
         self._transport.close()
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds by which dbt Cloud's clock was ahead of this machine's at the last answer; 0 before one.
+
+        The times in its records are by its clock.
+        """
+        return self._transport.clock_skew
 
     # --- dlt's interface -----------------------------------------------------------------------------------
 

@@ -18,6 +18,12 @@ _AGAIN_AFTER_FAILURE_SECONDS = 300.0
 class ListsRuns(Protocol):
     """What is needed of the client."""
 
+    retry_budget: float
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds by which dbt Cloud's clock is ahead of this machine's."""
+
     def list_runs(self, *, limit: int | None = None, **filters: Any) -> Iterator[Run]:
         """Iterate over runs."""
 
@@ -44,17 +50,19 @@ class Habits:
             self._wanted[job_id] = None
         return habit
 
-    def pause(self, client: ListsRuns, run: Run, now: float, shortest: float) -> float:
+    def pause(self, client: ListsRuns, run: Run, now: float, shortest: float, left: float) -> float:
         """Seconds until the next look at a run that goes on, for one who waits alone; may ask, and blocks.
 
         Args:
             client: to ask for the job's earlier runs.
             run: as it was seen now.
-            now: seconds since the epoch.
+            now: seconds since the epoch, here.
             shortest: seconds between two looks at least.
+            left: seconds until the wait's time is up: asking may take its time, and must not outlast it.
         """
+        now += client.clock_skew
         self.of(run, now)
-        if job_id := self.next_wanted(now):
+        if left > 2 * client.retry_budget and (job_id := self.next_wanted(now)):
             try:
                 self.learn(job_id, earlier_runs(client, job_id), now)
             except DbtCloudError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 class Transport:
     """One server, one token, one pool of connections. May be used by several threads at once.
+
+    Attributes:
+        clock_skew: seconds by which the server's clock was ahead of this machine's at the last good answer.
 
     Args:
         base_url: what comes before each request's path.
@@ -63,6 +67,7 @@ class Transport:
         self._verify = verify
         self._sleep = sleep
         self._api_token = checks.check_token(api_token)
+        self.clock_skew = 0.0
         self._session = requests.Session()
         self._check_proxy()
         self._session.auth = _TokenAuth(self._api_token)
@@ -111,7 +116,9 @@ class Transport:
 
     def _answer(self, response: requests.Response) -> answers.Answer:
         body = response.content
-        if not response.ok:  # its words end in a message: no gateway shall smuggle the token into one
+        if response.ok:
+            self.clock_skew = answers.clock_skew(response.headers, time.time(), self.clock_skew)
+        else:  # its words end in a message: no gateway shall smuggle the token into one
             body = body.replace(self._api_token.encode(), b"***")
         return answers.Answer(response.status_code, response.headers, body)
 

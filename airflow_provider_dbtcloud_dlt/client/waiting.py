@@ -140,9 +140,13 @@ class Wait:
                 )
         return self.time_is_up(now)
 
+    def left(self, now: float) -> float:
+        """Seconds until the time is up; infinity where there is no limit."""
+        return float("inf") if self.deadline is None else max(0.0, self.deadline - now)
+
     def next_look(self, interval: float, now: float) -> float:
         """Seconds until the next look: `interval`, or less when the time is up before."""
-        return interval if self.deadline is None else max(0.0, min(interval, self.deadline - now))
+        return min(interval, self.left(now))
 
     def time_is_up(self, now: float) -> Ending | None:
         """The wait's end, if its time is up and the run could not be seen once more."""

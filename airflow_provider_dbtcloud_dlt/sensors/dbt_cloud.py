@@ -119,6 +119,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         self._run_id_given = run_id is not None
         self._seen: Run | None = None
         self._failure: DbtCloudError | None = None
+        self._begun: float | None = None
         check_id_argument("run_id", run_id)
         self._check_access()
         self.start_in_triggerer = start_in_triggerer
@@ -140,9 +141,11 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         if not (done := self.poke(context)):
-            now = time.time()
+            begun = self._begun or time.time()
             limit = self.execution_timeout
-            self._wait_deferred(now + self.timeout, None if limit is None else now + limit.total_seconds())
+            self._wait_deferred(
+                begun + self.timeout, None if limit is None else begun + limit.total_seconds()
+            )
         return done.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -181,9 +184,11 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         if self._failure is not None or self._seen is None:
             pause = pause_after(self._failure, PAUSE_AFTER_FAILURE) if self._failure else PAUSE_AFTER_FAILURE
         elif self.reschedule:  # each look would read the job's history anew
-            pause = pause_for(self._seen, time.time(), None, RESCHEDULE_PAUSE)
+            client = self.hook.get_conn()
+            pause = pause_for(self._seen, time.time() + client.clock_skew, None, RESCHEDULE_PAUSE)
         else:
-            pause = self._habits.pause(self.hook.get_conn(), self._seen, time.time(), SHORTEST_PAUSE)
+            left = self.timeout - run_duration()
+            pause = self._habits.pause(self.hook.get_conn(), self._seen, time.time(), SHORTEST_PAUSE, left)
         return max(1.0, min(pause, self.timeout - run_duration()))
 
     def execute_complete(
@@ -211,7 +216,8 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
 
     def resume_from_triggerer(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
         """Go on after a wait that began in the triggerer, or begin here if it could not begin there."""
-        if event is None:
+        if event is None or "begun" in event:
+            self._begun = event["begun"] if event else None
             return self.execute(context)
         return self.execute_complete(
             context, event, event["end_time"], event["execution_deadline"], event["run_id"]

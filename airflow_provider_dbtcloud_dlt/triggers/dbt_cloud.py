@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -11,11 +13,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_dbtcloud_dlt.client import checks
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Wait
 from airflow_provider_dbtcloud_dlt.compat import task_state
-from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, storable_params
+from airflow_provider_dbtcloud_dlt.hooks.connection import Settings
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.ownership import KILLED_STATES
+from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 
 _cancellations: set[asyncio.Task[None]] = set()
+# Threads of their own: the event loop's are everybody's, and what is killed has a second.
+_killers = ThreadPoolExecutor(16, thread_name_prefix="dbt-cloud-cancellations")
 
 
 class DbtCloudRunJobTrigger(BaseTrigger):
@@ -102,8 +108,9 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         await asyncio.shield(cancellation)
 
     async def _cancel_if_killed(self, owner: Mapping[str, Any]) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            state = await asyncio.to_thread(task_state, **owner)
+            state = await loop.run_in_executor(_killers, partial(task_state, **owner))
         except Exception as error:  # noqa: BLE001 - without the state nothing may be cancelled
             self.log.warning(
                 "Job run %s goes on: whether its task was killed could not be learnt. %s", self.run_id, error
@@ -115,10 +122,12 @@ class DbtCloudRunJobTrigger(BaseTrigger):
             self.log.info("Job run %s goes on: its task is %s.", self.run_id, state)
             return
         try:
-            hook = DbtCloudHook(self.conn_id, self.account_id, **{**self.hook_params, "retry_budget": 0})
-            client = await hook.aget_conn()
-            await asyncio.to_thread(client.cancel_run, self.run_id)
+            settings = await settings_of(self.conn_id, self.account_id, self.hook_params)
+            await loop.run_in_executor(_killers, self._cancel, settings)
         except Exception as error:  # noqa: BLE001 - the last word of a trigger that is being killed
             self.log.warning("Job run %s could not be cancelled and may go on. %s", self.run_id, error)
         else:
             self.log.info("Cancelled job run %s, since its task was killed.", self.run_id)
+
+    def _cancel(self, settings: Settings) -> None:
+        settings.client(self.account_id, retry_budget=0).cancel_run(self.run_id)

@@ -6,10 +6,8 @@ Where Airflow can't do from a trigger what it does on a worker, the trigger hand
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -35,7 +33,7 @@ from airflow_provider_dbtcloud_dlt.client import (
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.compat import delete_task_xcom
-from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, storable_params
+from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
 from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
@@ -57,9 +55,6 @@ _END_EVENTS = {
     "timeout": TaskFailedEvent,
     "failure": TaskFailedEvent,
 }
-
-# Reading a failed run's steps blocks; the event loop's own threads are there for everybody's work.
-_failure_readers = ThreadPoolExecutor(8, thread_name_prefix="dbt-cloud-failures")
 
 
 @dataclass(slots=True)
@@ -192,7 +187,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
             event = await self._live()
         except Exception:  # a worker can do what could not be done here, or say why not
             self.log.warning("The sensor goes on on a worker.", exc_info=True)
-            event = _resumption(None)
+            event = _resumption({"begun": self._begun()})
         yield event
 
     async def _live(self) -> TriggerEvent:
@@ -210,7 +205,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
             if wait.shown.done():
                 await self._show(wait.run_id, wait.shown.result())
             ending = await subscription.ended
-        return await self._end_as(ending, wait, account_id)
+            return await self._end_as(ending, wait, poller)
 
     async def _wait(self, account_id: int | None) -> SensorWait:
         settings = await settings_of(self.dbt_cloud_conn_id, account_id, self.hook_params)
@@ -271,7 +266,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         if getattr(self.task_instance, "try_number", 1) > 1:
             await delete_task_xcom(BaseXCom.XCOM_RETURN_KEY, **self._place)
 
-    async def _end_as(self, ending: Ending, wait: SensorWait, account_id: int | None) -> TriggerEvent:
+    async def _end_as(self, ending: Ending, wait: SensorWait, poller: Poller) -> TriggerEvent:
         outcome = self._outcome(ending, wait)
         if outcome not in self.on_worker:
             if outcome == "success":
@@ -280,7 +275,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
                 if self.pushes_result:
                     await XCom.aset(BaseXCom.XCOM_RETURN_KEY, wait.run_id, **self._place)
             else:
-                reason = await self._reason(ending, wait, account_id)
+                reason = await self._reason(ending, wait, poller)
                 self.log.log(logging.INFO if outcome == "skip" else logging.ERROR, "%s", reason)
         ended = {
             "status": ending.status,
@@ -298,21 +293,16 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
             return "skip"
         return "timeout" if ending.status == "timeout" and wait.is_own_limit else "failure"
 
-    async def _reason(self, ending: Ending, wait: SensorWait, account_id: int | None) -> str:
+    async def _reason(self, ending: Ending, wait: SensorWait, poller: Poller) -> str:
         """Why the wait ended badly; the log gets the failing steps of a run that has failed."""
-        if wait.run is None:
+        if (run := wait.run) is None:
             return ending.message
-        hook = DbtCloudHook(self.dbt_cloud_conn_id, account_id, **self.hook_params)
-        client = await hook.aget_conn()
-        report = asyncio.get_running_loop().run_in_executor(
-            _failure_readers, contextvars.copy_context().run, report_failure, client, wait.run, self.log
-        )
-        return await report
+        return await poller.ask(lambda client: report_failure(client, run, self.log))
 
     def _end(self, outcome: Outcome, ended: Mapping[str, Any] | None) -> TriggerEvent:
         return _resumption(ended) if outcome in self.on_worker else _END_EVENTS[outcome]()
 
 
-def _resumption(ended: Mapping[str, Any] | None) -> TriggerEvent:
-    """The event with which a worker goes on: after the wait, or without one from the sensor's beginning."""
-    return TriggerEvent(ended)  # type: ignore[no-untyped-call]
+def _resumption(state: Mapping[str, Any] | None) -> TriggerEvent:
+    """The event with which a worker goes on: after the wait, or from the sensor's beginning."""
+    return TriggerEvent(state)  # type: ignore[no-untyped-call]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +75,8 @@ class Ladder:
         self._whom = whom
         self._stepped_down_at = 0.0
         self._told: set[Rung] = set()
-        self._unlisted: deque[int] = deque()
+        self._unlisted: dict[int, None] = {}
+        self._is_lists_turn = False
         self._left_out_since: dict[int, float] = {}
         self._failed_lists = 0
 
@@ -84,11 +84,16 @@ class Ladder:
         """The runs that are to be asked for in one request, taken off the schedule; None when none is due."""
         if self.rung is not Rung.BY_IDS and now - self._stepped_down_at >= _AGAIN_SECONDS:
             self.rung = Rung.BY_IDS
+        # In turn: a thousand runs that no list has must not keep the others' lists waiting.
+        self._is_lists_turn = not self._is_lists_turn
+        if self._is_lists_turn:
+            return self._next_due(schedule, now) or self._next_unlisted(schedule)
         return self._next_unlisted(schedule) or self._next_due(schedule, now)
 
     def _next_unlisted(self, schedule: Schedule) -> Question | None:
         while self._unlisted:
-            run_id = self._unlisted.popleft()
+            run_id = next(iter(self._unlisted))
+            del self._unlisted[run_id]
             if run_id in schedule:
                 schedule.remove(run_id)
                 return Question(Rung.SINGLY, [run_id])
@@ -96,13 +101,13 @@ class Ladder:
 
     def _next_due(self, schedule: Schedule, now: float) -> Question | None:
         if self.rung is Rung.BY_RANGE:
-            due = schedule.due(now)
+            due = list(schedule.due(now, self._unlisted))
             # From the longest overdue on: pages that always began with the lowest might never reach the rest.
             run_ids = sorted(run_id for run_id in due if run_id >= due[0])[:PAGE_SIZE]
             for run_id in run_ids:
                 schedule.remove(run_id)
         else:
-            run_ids = schedule.take(now, PAGE_SIZE if self.rung is Rung.BY_IDS else 1)
+            run_ids = schedule.take(now, PAGE_SIZE if self.rung is Rung.BY_IDS else 1, self._unlisted)
         if not run_ids:
             return None
         return Question(Rung.SINGLY if len(run_ids) == 1 else self.rung, run_ids)
@@ -145,7 +150,7 @@ class Ladder:
             return {}
         self._failed_lists += 1
         if self._failed_lists >= _FAILED_LISTS and not self._unlisted:
-            self._unlisted.append(question.run_ids[0])  # is it lists alone that fail?
+            self._unlisted[question.run_ids[0]] = None  # is it lists alone that fail?
         if isinstance(error, NotFoundError):  # that is the list's own: it says nothing of any run
             error = RejectedRequestError(str(error), status_code=404)
         return dict.fromkeys(question.run_ids, error)
@@ -169,7 +174,7 @@ class Ladder:
                 self._left_out_since.pop(run_id, None)
             elif run_id <= complete_to:
                 self._left_out_since.setdefault(run_id, now)
-                self._unlisted.append(run_id)
+                self._unlisted[run_id] = None
 
     def forget(self, run_ids: Iterable[int]) -> None:
         """Count anew how long a list leaves out these runs: they are not there, or nobody waits for them."""

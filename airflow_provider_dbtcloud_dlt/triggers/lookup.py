@@ -28,6 +28,9 @@ async def settings_of(conn_id: str, account_id: int | None, hook_params: Mapping
         DbtCloudConnectionError: there is no such connection, or a field of it can't be used.
     """
     loop = asyncio.get_running_loop()
+    if loop not in _lookups:
+        for other in [other for other in _lookups if other.is_closed()]:
+            del _lookups[other]  # its look-ups, which hold it, are never dropped by a timer
     lookups = _lookups.setdefault(loop, {})
     key = PollerKey.of(conn_id, account_id, hook_params)
     if key not in lookups:

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
@@ -50,7 +50,14 @@ FIRST_LOOK_LEEWAY = 0.8
 
 
 TIME_OUT_SLACK = 2.0
-"""Seconds that a time-out may come late when the account's budget allows no look at the run."""
+"""Seconds that a time-out leaves to the last look, which may show that the run has ended in time."""
+LONGEST_ALARM = 3600.0
+"""A clock that is put right meanwhile moves a time-out: it is looked at again after so many seconds."""
+
+ASIDES_AT_ONCE = 2
+"""So many other questions, beside the looks, are asked at once."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Subscription:
         earliest: before that it is told nothing, by the event loop's clock.
         due: when it wants to look next, by the event loop's clock.
         ended: gets the ending.
+        alarm: ends the wait when its time is up, should the last look take too long or not be possible.
     """
 
     poller: Poller
@@ -88,13 +96,33 @@ class Subscription:
     earliest: float = 0.0
     due: float = 0.0
     ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    alarm: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
+        self._set_alarm()
         self.poller.join(self)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        if self.alarm is not None:
+            self.alarm.cancel()
         self.poller.leave(self)
+
+    def _set_alarm(self) -> None:
+        if self.wait.deadline is not None:
+            left = self.wait.deadline + TIME_OUT_SLACK - self.poller.now()
+            self.alarm = asyncio.get_running_loop().call_later(
+                min(max(left, GATHERING_SECONDS), LONGEST_ALARM), self._ring
+            )
+
+    def _ring(self) -> None:
+        if self.ended.done():
+            return
+        ending = self.wait.time_is_up(self.poller.now() - TIME_OUT_SLACK)
+        if ending is not None:
+            self.ended.set_result(ending)
+        else:
+            self._set_alarm()
 
     def saw(self, seen: Seen, now: float, since: float, pause: float) -> None:
         """Take in what a look showed.
@@ -142,7 +170,10 @@ class Poller:
         self._budget: Budget | None = None
         self._reserved: float | None = None
         self._changed = asyncio.Event()
-        self._threads = ThreadPoolExecutor(MOST_REQUESTS_AT_ONCE, thread_name_prefix="dbt-cloud-poller")
+        self._asides = asyncio.Semaphore(ASIDES_AT_ONCE)
+        self._threads = ThreadPoolExecutor(
+            MOST_REQUESTS_AT_ONCE + ASIDES_AT_ONCE, thread_name_prefix="dbt-cloud-poller"
+        )
         self._requests: set[asyncio.Task[None]] = set()
         self._asked: set[int] = set()
         self._task: asyncio.Task[None] | None = None
@@ -157,6 +188,10 @@ class Poller:
             hook = DbtCloudHook(conn_id, account_id, **{**hook_params, "retry_budget": 0})
             pollers[key] = cls(hook, key)
         return pollers[key]
+
+    def now(self) -> float:
+        """The seconds since the epoch."""
+        return self._clock()
 
     # --- who waits -----------------------------------------------------------------------------------------
 
@@ -256,10 +291,10 @@ class Poller:
                 return self._schedule.next_due
             if (client := await self._client()) is None:
                 return self._schedule.next_due
-            opens = self._reserve()
-            if opens > loop.time():
-                self._tell_time()
-                return min(opens, loop.time() + TIME_OUT_SLACK)
+            if self._reserved is None:
+                self._reserved = self._account_budget().reserve(loop.time())
+            if (opens := self._account_budget().opens(self._reserved)) > loop.time():
+                return opens
             if question := self._ladder.next_question(self._schedule, loop.time()):
                 self._asked.update(question.run_ids)
                 self._send(self._look(client, question))
@@ -267,16 +302,31 @@ class Poller:
                 self._send(self._learn(client, job_id))
         return float("inf")  # the next answer is the next change
 
-    def _reserve(self) -> float:
-        """When the account's budget lets the next request go."""
+    async def ask(self, ask: Callable[[DBTCloudClientV2], T]) -> T:
+        """Ask something else of one run, for somebody who still waits: in turn, and in a thread.
+
+        Args:
+            ask: is given the client, and may block; its log lines are the caller's.
+
+        Raises:
+            DbtCloudError: the connection can't be used; or whatever `ask` raises.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._asides:
+            client = await self._hook.aget_conn()
+            reserved = self._account_budget().reserve(loop.time())
+            while (pause := self._account_budget().opens(reserved) - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            return await loop.run_in_executor(self._threads, contextvars.copy_context().run, ask, client)
+
+    def _account_budget(self) -> Budget:
+        """The budget of the account; the connection has been looked up."""
         if self._budget is None:
             settings, client = self._hook.settings, self._hook.get_conn()
             self._budget = Budget.shared(
                 client.host, str(client.account_id), self._key.conn_id, settings.requests_per_minute
             )
-        if self._reserved is None:
-            self._reserved = self._budget.reserve(asyncio.get_running_loop().time())
-        return self._budget.opens(self._reserved)
+        return self._budget
 
     def _send(self, request: Coroutine[Any, Any, None]) -> None:
         self._reserved = None
@@ -297,7 +347,7 @@ class Poller:
         self._ladder.forget(run_id for run_id in question.run_ids if run_id not in self._waiters)
         if seen:  # else the question was not understood, and is asked otherwise
             self._judge(client, question, answer)
-        self._deliver(seen, asked_at)
+        self._deliver(seen, asked_at, client.clock_skew)
         for run_id in question.run_ids:
             if run_id not in seen:  # still due, and the ladder knows how to ask for it now
                 self._reschedule(run_id)
@@ -319,7 +369,7 @@ class Poller:
             self._budget.answered(loop.time())
         return answer
 
-    def _deliver(self, seen: Mapping[int, Seen], asked_at: float) -> None:
+    def _deliver(self, seen: Mapping[int, Seen], asked_at: float, skew: float = 0.0) -> None:
         now, answered_at = self._clock(), asyncio.get_running_loop().time()
         for run_id, one in seen.items():
             waiting = [
@@ -327,20 +377,10 @@ class Poller:
                 for item in self._waiters.get(run_id, ())
                 if not item.ended.done() and item.earliest <= answered_at
             ]
-            pause = self._pause(one, now) if any(item.interval is None for item in waiting) else 0.0
+            pause = self._pause(one, now + skew) if any(item.interval is None for item in waiting) else 0.0
             for item in waiting:
                 # An interval is from look to look; after a failure, which may have taken long, it is a rest.
                 item.saw(one, now, asked_at if isinstance(one, Run) else answered_at, pause)
-            self._reschedule(run_id)
-
-    def _tell_time(self) -> None:
-        """End the waits whose time is up although their runs can't be asked for now."""
-        now = self._clock()
-        for run_id in self._schedule.due(asyncio.get_running_loop().time()):
-            for item in self._waiters.get(run_id, ()):
-                ending = item.wait.time_is_up(now - TIME_OUT_SLACK)
-                if ending is not None and not item.ended.done():
-                    item.ended.set_result(ending)
             self._reschedule(run_id)
 
     def _pause(self, seen: Seen, now: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Container, Iterator
 from itertools import islice
 
 _FAR_ENOUGH = 4
@@ -49,23 +50,29 @@ class Schedule:
         """When the first is due; infinity when there is none."""
         return self._queue[0][0] if self._queue else float("inf")
 
-    def due(self, now: float) -> list[int]:
-        """All runs that are due, the longest overdue first."""
-        return [run_id for _, run_id in self._queue[: self._end_of_due(now)]]
+    def due(self, now: float, leave: Container[int] = ()) -> Iterator[int]:
+        """All runs that are due, the longest overdue first.
 
-    def take(self, now: float, size: int) -> list[int]:
+        Args:
+            now: the time.
+            leave: runs that don't count.
+        """
+        due = islice(self._queue, self._end_of_due(now))
+        return (run_id for _, run_id in due if run_id not in leave)
+
+    def take(self, now: float, size: int, leave: Container[int] = ()) -> list[int]:
         """Take up to `size` runs: those that are due, and in the free places those that are due next.
 
-        When none is due, none is taken.
+        When none is due, none is taken. Of those to `leave` none is either.
         """
         end = self._end_of_due(now)
-        if not end:
+        taken = list(islice(self.due(now, leave), size))
+        if not taken:
             return []
-        taken = [run_id for _, run_id in self._queue[: min(end, size)]]
         for _, run_id in islice(self._queue, end, end + _FAR_ENOUGH * size):
             if len(taken) >= size:
                 break
-            if self._not_before.get(run_id, now) <= now:
+            if self._not_before.get(run_id, now) <= now and run_id not in leave:
                 taken.append(run_id)
         for run_id in taken:
             self.remove(run_id)

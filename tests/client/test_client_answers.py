@@ -230,3 +230,23 @@ def test_any_answer_is_json_or_an_error_of_ours(status: int, body: bytes) -> Non
 def test_what_may_be_repeated(error: DbtCloudError, get: bool, post: bool) -> None:
     """A read after any passing failure; what starts something only when it surely had no effect."""
     assert (answers.may_retry(GET, error), answers.may_retry(POST, error)) == (get, post)
+
+
+NOON = "Wed, 25 Nov 2026 12:00:00 GMT"
+NOON_EPOCH = 1795608000.0
+
+
+@pytest.mark.parametrize(
+    ("here", "skew"), [(NOON_EPOCH - 300, 300.5), (NOON_EPOCH + 300, -299.5), (NOON_EPOCH + 1.9, 0.0)]
+)
+def test_clock_skew(here: float, skew: float) -> None:
+    """How far the server's clock is ahead; less than the header can tell is nothing."""
+    assert answers.clock_skew({"Date": NOON}, here) == pytest.approx(skew)
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Date": ""}, {"Date": "noon"}, {"Date": NOON, "Age": "600"}], ids=str
+)
+def test_clock_skew_that_is_not_told(headers: dict[str, str]) -> None:
+    """What is known so far stays."""
+    assert answers.clock_skew(headers, NOON_EPOCH + 700, known=42.0) == 42.0

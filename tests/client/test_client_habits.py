@@ -1,5 +1,8 @@
 """What is known of the jobs' habits: read once per job, and only where it is worth a request."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pendulum
 import pytest
 
@@ -95,3 +98,31 @@ def test_earlier_runs_are_the_jobs_latest_successes(emu: Emulator) -> None:
     emu.requests.clear()
     assert [run.id for run in earlier_runs(client, emu.job_id)] == run_ids[:1:-1]
     assert len(emu.requests) == 1
+
+
+class Server:
+    """Knows a job's earlier runs, by a clock of its own."""
+
+    retry_budget = 60.0
+
+    def __init__(self, clock_skew: float = 0.0) -> None:
+        self.clock_skew = clock_skew
+        self.asked = 0
+
+    def list_runs(self, *, limit: int | None = None, **filters: Any) -> Iterator[Run]:
+        self.asked += 1
+        return iter(history())
+
+
+@pytest.mark.parametrize("skew", [-300.0, 0.0, 300.0])
+def test_pause_is_by_the_servers_clock(skew: float) -> None:
+    """Which also tells when the run began; ours may be minutes away."""
+    here = START + 590 - skew
+    assert Habits().pause(Server(skew), running(), here, 2.0, 3600.0) <= 5.0
+
+
+def test_who_has_little_time_does_not_ask_for_the_history() -> None:
+    """Asking, with all attempts, might outlast the wait."""
+    server = Server()
+    Habits().pause(server, running(), START + 300, 2.0, left=100.0)
+    assert server.asked == 0

@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,17 @@ def test_post_endpoint_sends_json(client: DBTCloudClientV2, server: responses.Re
     """And returns the envelope."""
     server.post(f"{BASE}/anything/", json=GOOD, match=[responses.matchers.json_params_matcher({"a": 1})])
     assert client.post_endpoint("accounts/7/anything", {"a": 1}) == GOOD
+
+
+def test_client_knows_dbt_clouds_clock(client: DBTCloudClientV2, server: responses.RequestsMock) -> None:
+    """A good answer tells it; a gateway's error page tells another machine's."""
+    future = format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True)
+    server.get(RUN, json=GOOD, headers={"Date": future})
+    server.get(RUN, status=403, headers={"Date": format_datetime(datetime.now(UTC), usegmt=True)})
+    client.get_run(5)
+    with pytest.raises(DbtCloudError):
+        client.get_run(5)
+    assert client.clock_skew == pytest.approx(300, abs=5)
 
 
 def test_options_reach_requests(server: responses.RequestsMock, tmp_path: Path) -> None:

@@ -357,6 +357,18 @@ def test_connection_is_looked_up_once_for_many(
     assert looked_up.call_count == 2
 
 
+def test_failures_cost_few_requests_at_once(
+    emu: Emulator, airflow: FakeAirflow, connect: Callable[..., None]
+) -> None:
+    """A hundred runs that fail together are read one after the other, within the account's budget."""
+    connect(host=emu.host, login="1", password=emu.token, extra={"requests_per_minute": 600})
+    emu.script_job(emu.job_id, outcome="error", steps=FAILING)
+    triggers = [as_airflow_starts(trigger(emu.trigger())) for _ in range(110)]
+    began = time.monotonic()
+    assert {type(event) for event in events_of(triggers)} == {TaskFailedEvent}
+    assert time.monotonic() - began >= 1.0  # ten seconds' worth at once, then ten a second
+
+
 # --- what a worker does -------------------------------------------------------------------------------------
 
 
@@ -394,7 +406,8 @@ def test_mistake_for_a_worker(emu: Emulator, airflow: FakeAirflow) -> None:
 
 
 def test_airflow_that_takes_no_xcom(emu: Emulator, airflow: FakeAirflow) -> None:
-    """Whatever goes wrong here: a worker does it."""
+    """Whatever goes wrong here: a worker does it, in what is left of the time."""
     airflow.takes_xcoms = False
-    event = event_of(trigger(emu.trigger()))
-    assert (type(event), event.payload) == (TriggerEvent, None)
+    event = event_of(trigger(emu.trigger()), begun=100)
+    assert type(event) is TriggerEvent
+    assert event.payload == {"begun": pytest.approx(time.time() - 100, abs=15)}

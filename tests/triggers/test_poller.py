@@ -6,6 +6,7 @@ import contextvars
 import gc
 import logging
 import re
+import socket
 import threading
 import time
 import weakref
@@ -158,6 +159,20 @@ def test_seldom_looks_alone_are_seldom(emu: Emulator) -> None:
     assert len(emu.requests) == 2
 
 
+def test_interval_counts_from_look_to_look(emu: Emulator) -> None:
+    """The time that an answer takes does not make the looks fewer."""
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+    emu.inject("slow", seconds=0.4)
+
+    async def main() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wait(run_id, 0.5), 2.4)
+
+    run(main())
+    assert len(emu.requests) >= 4  # every half second; counted from the answers it would be three
+
+
 def test_burst_is_gathered(emu: Emulator) -> None:
     """Waits that begin one after the other, within seconds, are asked for together at the first look."""
     emu.script_job(emu.job_id, seconds=60)
@@ -307,6 +322,40 @@ def test_time_out_is_told_while_the_limit_is_hit(emu: Emulator, mocker: MockerFi
     assert run(wait(run_id, end_time=time.time() + 0.5)).status == "timeout"
 
 
+def test_other_questions_are_within_the_budget(emu: Emulator, connect: Callable[..., None]) -> None:
+    """What is asked of a run that has ended comes in its turn, as looks do."""
+    connect(host=emu.host, login="1", password=emu.token, extra={"requests_per_minute": 60})
+    run_id = emu.trigger()
+
+    async def main() -> None:
+        poller = Poller.shared("dbt_cloud_default", None, {})
+        async with poller.subscribed(Wait(run_id), 100):
+            asking = [poller.ask(lambda client: client.get_run(run_id)) for _ in range(100)]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*asking), 1.0)
+
+    run(main())
+    assert 9 <= len(emu.requests) <= 12  # ten seconds' worth at once, then one a second
+
+
+def test_other_questions_leave_the_looks_alone(emu: Emulator) -> None:
+    """However long their answers take."""
+    run_id = emu.trigger()
+    released = threading.Event()
+
+    async def main() -> Ending:
+        poller = Poller.shared("dbt_cloud_default", None, {})
+        async with poller.subscribed(Wait(999), 100):
+            asking = [asyncio.create_task(poller.ask(lambda client: released.wait(10))) for _ in range(50)]
+            ending = await asyncio.wait_for(wait(run_id), 3)
+            released.set()
+            for one in asking:
+                one.cancel()
+            return ending
+
+    assert run(main()).status == "success"
+
+
 def test_second_waiter_is_not_told_before_its_first_look(emu: Emulator) -> None:
     """Also where another wait for the same run is looked after already."""
     emu.script_job(emu.job_id, seconds=60)
@@ -344,19 +393,28 @@ def test_connections_to_one_account_share_its_budget(emu: Emulator, connect: Cal
 # --- apart -----------------------------------------------------------------------------------------------
 
 
-def test_connections_are_apart(emu: Emulator, connect: Callable[..., None]) -> None:
-    """A connection whose host is dead does not hold up the waits on another one."""
-    connect("dead", host="http://127.0.0.1:9", login="1", password="token")
+def test_hosts_that_hang_hold_up_nobody_else(emu: Emulator, connect: Callable[..., None]) -> None:
+    """However many requests wait for answers that do not come, the waits on another connection go on."""
     run_id = emu.trigger()
 
     async def main() -> Ending:
-        stuck = asyncio.create_task(wait(1, conn_id="dead"))
+        stuck = [
+            asyncio.create_task(wait(number, conn_id=f"hangs{host}"))
+            for host in range(4)
+            for number in range(1, 401)
+        ]
+        await asyncio.sleep(0.5)  # by now each of them asks as much as it may
         ending = await asyncio.wait_for(wait(run_id), 2)
-        assert not stuck.done()
-        stuck.cancel()
+        for waiter in stuck:
+            assert not waiter.done()
+            waiter.cancel()
         return ending
 
-    assert run(main()).status == "success"
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as nobody:
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        for host in range(4):
+            connect(f"hangs{host}", host=address, login="1", password="token")
+        assert run(main()).status == "success"
 
 
 def test_accounts_are_apart(emu: Emulator) -> None:
@@ -492,6 +550,56 @@ def test_time_is_up_between_two_looks(emu: Emulator) -> None:
         return await asyncio.wait_for(waiter, 3)
 
     assert run(main()).status == "timeout"
+
+
+def test_time_is_up_while_an_answer_is_awaited(emu: Emulator, mocker: MockerFixture) -> None:
+    """The last look may take as long as it takes: the wait is over."""
+    mocker.patch.object(poller_module, "TIME_OUT_SLACK", 0.1)
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+    emu.inject("slow", seconds=5)
+    began = time.monotonic()
+    assert run(wait(run_id, end_time=time.time() + 0.3)).status == "timeout"
+    assert time.monotonic() - began < 2
+
+
+def test_time_is_up_while_the_connection_is_looked_up(emu: Emulator, mocker: MockerFixture) -> None:
+    """Airflow may not answer for a while."""
+    mocker.patch.object(poller_module, "TIME_OUT_SLACK", 0.1)
+
+    async def hang(conn_id: str) -> None:
+        await asyncio.sleep(5)
+
+    mocker.patch("airflow.sdk.BaseHook.aget_connection", side_effect=hang)
+    assert run(asyncio.wait_for(wait(7, end_time=time.time() + 0.3), 2)).status == "timeout"
+
+
+def test_run_that_has_ended_in_time_is_seen_at_the_last_look(emu: Emulator) -> None:
+    """The time-out leaves the last look some time to be answered."""
+    emu.script_job(emu.job_id, seconds=0.2)
+    run_id = emu.trigger()
+    emu.inject("slow", seconds=0.5)
+    assert run(wait(run_id, 100, first_look=100, end_time=time.time() + 0.4)).status == "success"
+
+
+def test_clock_that_is_put_back_puts_the_time_out_off(emu: Emulator, mocker: MockerFixture) -> None:
+    """A time-out is a time of the clock: no other machine knows when the event loop began."""
+    mocker.patch.object(poller_module, "TIME_OUT_SLACK", 0.05)
+    emu.script_job(emu.job_id, seconds=60)
+    run_id = emu.trigger()
+
+    async def main() -> None:
+        waiter = asyncio.create_task(wait(run_id, 100, end_time=time.time() + 0.3))
+        await asyncio.sleep(0.1)
+        past = time.time() - 1000
+        mocker.patch.object(
+            poller_module._pollers[asyncio.get_running_loop()].popitem()[1], "_clock", return_value=past
+        )
+        await asyncio.sleep(0.8)
+        assert not waiter.done()
+        waiter.cancel()
+
+    run(main())
 
 
 # --- trouble ---------------------------------------------------------------------------------------------
@@ -656,6 +764,35 @@ def test_rotated_token_is_read_again(emu: Emulator, connect: Callable[..., None]
         return await waiter
 
     assert run(main()).status == "success"
+
+
+def test_connection_is_read_again_once_for_all_refusals(
+    emu: Emulator, connect: Callable[..., None], mocker: MockerFixture
+) -> None:
+    """Of several requests with the old token, the first that is refused does it."""
+    connect(host=emu.host, login="1", password="an-old-token")
+    lookups = mocker.spy(connection, "read")
+    run_ids = [emu.trigger() for _ in range(400)]
+    emu.inject("slow", seconds=0.3, times=4)
+
+    async def main() -> None:
+        waits = [asyncio.create_task(wait(run_id)) for run_id in run_ids]
+        await until(lambda: len(asked(emu, LISTS)) >= 4)
+        connect(host=emu.host, login="1", password=emu.token)
+        await asyncio.gather(*waits)
+
+    run(main())
+    assert lookups.call_count == 2
+
+
+def test_failed_look_up_is_told_to_all_who_are_due(emu: Emulator, connect: Callable[..., None]) -> None:
+    """None of them waits longer than its outage_tolerance."""
+    connect(host="http://dbt.example.com", login="1", password=emu.token)  # plain http: refused
+
+    async def main() -> list[Ending]:
+        return await asyncio.gather(*(wait(run_id, outage_tolerance=0.2) for run_id in range(1, 251)))
+
+    assert {ending.status for ending in run(main())} == {"unreachable"}
 
 
 def test_corrected_connection_is_read_again(emu: Emulator, connect: Callable[..., None]) -> None:

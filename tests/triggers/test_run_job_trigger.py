@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -206,6 +207,23 @@ def test_api_that_fails_does_not_fail_the_kill(killed: Callable[..., str], emu: 
     """Airflow goes on; the log says that the run may."""
     emu.fail_next(5, path="/cancel/")
     assert killed("failed") == "Running"
+
+
+def test_kill_does_not_wait_for_other_peoples_threads(emu: Emulator, mocker: MockerFixture) -> None:
+    """The event loop's own may all be busy."""
+    emu.script_job(emu.job_id, seconds=600)
+    supervisor = mocker.patch("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", create=True)
+    supervisor.send.return_value = TaskStatesResult(task_states={"manual__1": {"transform": "failed"}})
+    released = threading.Event()
+
+    async def kill() -> None:
+        busy = [asyncio.create_task(asyncio.to_thread(released.wait, 10)) for _ in range(64)]
+        await asyncio.wait_for(trigger(emu.trigger(), owner=OWNER).on_kill(), 3)
+        released.set()
+        await asyncio.gather(*busy)
+
+    asyncio.run(kill())
+    assert emu.runs()[-1]["status_humanized"] == "Cancelled"
 
 
 def test_trigger_that_has_fired_cancels_nothing(emu: Emulator, mocker: MockerFixture) -> None:

@@ -33,7 +33,7 @@ def test_who_is_taken(dues: list[float], size: int) -> None:
 @given(dues=st.lists(times, max_size=50))
 def test_who_is_due(dues: list[float]) -> None:
     """All whose time has come, the longest overdue first."""
-    due = scheduled(dues).due(NOW)
+    due = list(scheduled(dues).due(NOW))
     assert due == sorted((one for one, at in enumerate(dues) if at <= NOW), key=lambda one: (dues[one], one))
 
 
@@ -77,3 +77,15 @@ class Moves(RuleBasedStateMachine):
 
 
 TestMoves = Moves.TestCase
+
+
+def test_runs_to_leave_are_left() -> None:
+    """They stay where they are, and their places go to others."""
+    schedule = scheduled([NOW - 2, NOW - 1, NOW + 1, NOW + 2])
+    assert schedule.take(NOW, 2, leave={0, 2}) == [1, 3]
+    assert 0 in schedule
+
+
+def test_runs_to_leave_are_not_due() -> None:
+    """They alone are no reason to ask."""
+    assert scheduled([NOW - 1, NOW + 1]).take(NOW, 2, leave={0}) == []
