@@ -136,11 +136,14 @@ async def measure(orders: dict[str, Any], go: Path, ready: Path) -> dict[str, An
         return {"bytes": await traced(orders, make)}
     sampler, waits = Sampler(), Waits()
     memory, cpu, begun = resident_memory(), time.process_time(), time.perf_counter()
-    sampler.joined_at = begun + poll
     sampling = asyncio.create_task(sampler.sample())
     async with asyncio.TaskGroup() as group:
         for run_id in orders["run_ids"]:
             group.create_task(waits.wait(run_id, make(run_id, poll)))
+        await asyncio.sleep(poll)
+        # What has come to stay makes Python walk all of Airflow's objects once: now, or at any time later.
+        gc.collect()
+        sampler.joined_at = time.perf_counter()
     seconds, used = time.perf_counter() - begun, time.process_time() - cpu
     sampling.cancel()
     return {
