@@ -101,9 +101,9 @@ class Ladder:
 
     def _next_due(self, schedule: Schedule, now: float) -> Question | None:
         if self.rung is Rung.BY_RANGE:
-            due = list(schedule.due(now, self._unlisted))
+            found = list(schedule.candidates(now, PAGE_SIZE, self._unlisted))
             # From the longest overdue on: pages that always began with the lowest might never reach the rest.
-            run_ids = sorted(run_id for run_id in due if run_id >= due[0])[:PAGE_SIZE]
+            run_ids = sorted(run_id for run_id in found if run_id >= found[0])[:PAGE_SIZE]
             for run_id in run_ids:
                 schedule.remove(run_id)
         else:

@@ -41,8 +41,8 @@ MOST_REQUESTS_AT_ONCE = 10
 """Of one poller; with ten, 10,000 runs are seen every five seconds although each answer takes half of one."""
 
 PACE_SECONDS = 0.015
-"""Between the starts of two requests. Python's threads take turns: ten answers that come at once, and are read
-at once, would keep the event loop from its turn for as long as all of that takes.
+"""Between the starts of two requests. Python's threads take turns: ten answers that come at once, and are
+read at once, would keep the event loop from its turn for as long as all of that takes.
 """
 
 GATHERING_SECONDS = 0.05

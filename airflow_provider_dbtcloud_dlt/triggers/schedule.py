@@ -50,30 +50,29 @@ class Schedule:
         """When the first is due; infinity when there is none."""
         return self._queue[0][0] if self._queue else float("inf")
 
-    def due(self, now: float, leave: Container[int] = ()) -> Iterator[int]:
-        """All runs that are due, the longest overdue first.
+    def due(self, now: float) -> list[int]:
+        """All runs that are due, the longest overdue first."""
+        return [run_id for _, run_id in self._queue[: self._end_of_due(now)]]
+
+    def candidates(self, now: float, places: int, leave: Container[int] = ()) -> Iterator[int]:
+        """Who may be asked for now: those who are due, then those due next; nobody when none is due.
 
         Args:
             now: the time.
+            places: how many are wanted: that many times a few are looked for beyond those who are due.
             leave: runs that don't count.
         """
-        due = islice(self._queue, self._end_of_due(now))
-        return (run_id for _, run_id in due if run_id not in leave)
-
-    def take(self, now: float, size: int, leave: Container[int] = ()) -> list[int]:
-        """Take up to `size` runs: those that are due, and in the free places those that are due next.
-
-        When none is due, none is taken. Of those to `leave` none is either.
-        """
         end = self._end_of_due(now)
-        taken = list(islice(self.due(now, leave), size))
-        if not taken:
-            return []
-        for _, run_id in islice(self._queue, end, end + _FAR_ENOUGH * size):
-            if len(taken) >= size:
-                break
-            if self._not_before.get(run_id, now) <= now and run_id not in leave:
-                taken.append(run_id)
+        due = [run_id for _, run_id in islice(self._queue, end) if run_id not in leave]
+        yield from due
+        if due:
+            for _, run_id in islice(self._queue, end, end + _FAR_ENOUGH * places):
+                if self._not_before.get(run_id, now) <= now and run_id not in leave:
+                    yield run_id
+
+    def take(self, now: float, places: int, leave: Container[int] = ()) -> list[int]:
+        """Take the first of the `candidates`, as many as there are places."""
+        taken = list(islice(self.candidates(now, places, leave), places))
         for run_id in taken:
             self.remove(run_id)
         return taken

@@ -193,6 +193,16 @@ def test_missing_runs_and_lists_take_turns() -> None:
     assert {one.rung for one in questions if one} == {Rung.SINGLY, Rung.BY_IDS}
 
 
+def test_range_takes_along_those_due_next() -> None:
+    """Waits that began one after the other do not stay alone, each with a request of its own."""
+    ladder, schedule = Ladder("a server"), Schedule()
+    ladder.rung = Rung.BY_RANGE
+    for run_id in range(1, 51):
+        schedule.put(run_id, 0.1 * run_id)
+    question = ladder.next_question(schedule, 0.1)
+    assert question == Question(Rung.BY_RANGE, list(range(1, 51)))
+
+
 @given(
     existing=st.sets(ids), wanted=st.sets(ids, min_size=1), rung=st.sampled_from(Rung), caps=st.integers(1, 2)
 )
