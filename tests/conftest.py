@@ -1,4 +1,4 @@
-"""Airflow in the tests: a home of its own, set before anything imports Airflow."""
+"""What all tests share: Airflow's home, set before anything imports Airflow, and hypothesis's settings."""
 
 import asyncio
 import importlib
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-tests-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["NO_PROXY"] = "127.0.0.1"
+
+# A loaded machine is no reason to fail.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    # CI judges a change by what it changes: the search for new cases goes on where people run the tests.
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.load_profile("tests")
 
 STARTED = datetime.now(UTC)
 

@@ -60,7 +60,17 @@ class Play:
 
     def hold(self, seconds: float) -> None:
         """Let the trials wait for a while: many looks at the runs."""
-        time.sleep(seconds / 10 if self.short else seconds)
+        time.sleep(seconds / 5 if self.short else seconds)
+
+    def settle(self) -> list[Trial]:
+        """Give each provider its time to cancel the runs that it leaves: no more than it needs, if short."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            time.sleep(1)
+            trials = self.trials()
+            enough = self.short and not any(trial.runs_left for trial in trials)
+            if enough or time.monotonic() > deadline:
+                return trials
 
     def hit_each(
         self,

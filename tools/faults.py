@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fault_rows import ROWS, SETTLE_SECONDS, Play, Row, is_settled
+from fault_rows import ROWS, Play, Row, is_settled
 from fault_stack import OFFICIAL, OURS, FaultStack, Provider, Trial, Trials
 from processes import exit_on_signals
 from rich.console import Console
@@ -120,9 +120,8 @@ def _finish(batch: Play, row: Row) -> dict[Provider, Tally]:
     """Let the dbt runs end whenever nothing else happens, until all tasks have ended; then count."""
     left: set[int] = set()
     while True:
-        trials = batch.until(is_settled, "waits or has ended")
-        time.sleep(SETTLE_SECONDS)
-        trials = batch.trials()
+        batch.until(is_settled, "waits or has ended")
+        trials = batch.settle()
         if not all(map(is_settled, trials)):
             continue
         left.update(run.id for trial in trials for run in trial.runs_left)

@@ -1,6 +1,8 @@
 """The emulator behind a socket: uvicorn, in this thread or in one of its own."""
 
 import asyncio
+import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -24,6 +26,41 @@ class _Protocol(H11Protocol):
         self.app_state = {**self.app_state, "transport": transport}
         wire: Wire = self.config.app  # type: ignore[assignment]
         wire.connections += 1
+
+
+class _Uvicorn(uvicorn.Server):
+    """Ends at once where nothing is under way: a test's emulator is made for that test alone."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._end = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def end(self) -> None:
+        """Let it end; from any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended already, and its loop is closed
+                self._loop.call_soon_threadsafe(self._end.set)
+
+    async def main_loop(self) -> None:
+        """Do what uvicorn does every tenth of a second, and look whether to end as soon as that is wanted."""
+        self._loop = asyncio.get_running_loop()
+        ticks = itertools.count()
+        while not await self.on_tick(next(ticks)):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._end.wait(), 0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Give requests under way their time, as uvicorn does; idle connections get none."""
+        if self.server_state.tasks:
+            await super().shutdown(sockets)
+        else:
+            for server in self.servers:
+                server.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+            await asyncio.sleep(0)  # the connections are closed in the loop's next round
 
 
 class Server:
@@ -59,7 +96,7 @@ class Server:
         }
         if certificate is not None:
             settings |= {"ssl_certfile": certificate.chain, "ssl_keyfile": certificate.key}
-        self._uvicorn = uvicorn.Server(
+        self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 wire, lifespan="off", timeout_graceful_shutdown=2, timeout_keep_alive=60, **settings
             )
@@ -94,7 +131,7 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._uvicorn.should_exit = True
+        self._uvicorn.end()
         if self._thread is not None:
             self._thread.join()
         self._socket.close()

@@ -64,7 +64,7 @@ class Service:
         self.engine = Engine(config, state_dir, clock, on_finished)
         self.keyring = Keyring(config.tokens, self.engine.clock)
         app = api.create_app(self.engine, self.keyring, public_url)
-        app.include_router(pages.router)
+        app.routes.extend(pages.router.routes)
         if hosts is not None:
             app.add_middleware(KnownHosts, names=hosts)
         self.wire = Wire(app, self.faults, self._describe, record=record)

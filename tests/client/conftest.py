@@ -1,26 +1,14 @@
 """What the client's tests share: the recorded payload, time that does not pass by itself, an emulator."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, Run
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
-
-# A loaded machine is no reason to fail.
-settings.register_profile(
-    "client",
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    # CI judges a change by what it changes: the search for new cases goes on where people run the tests.
-    derandomize=bool(os.environ.get("CI")),
-)
-settings.load_profile("client")
 
 TOKEN = "dbtc_sentinel-7f3a"
 

@@ -1,6 +1,7 @@
 """Sensors in a real Airflow: which of them need a worker, and that they end in the same way without one."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +42,38 @@ class Ended:
         return self.stack.airflow.api.log(DAG, self.run_id, task_id, try_number=try_number)
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + RUN_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 @pytest.fixture(scope="module")
-def ended(stack: FlightsStack) -> Ended:
+def patient(stack: FlightsStack) -> str:
+    """A run of a DAG whose sensor's triggerer was killed and started again; it waits on meanwhile."""
+    airflow, dag_id = stack.airflow, "patient_sensor"
+
+    def heartbeat() -> str:
+        health = airflow.api.request("GET", "monitor/health")
+        return str(health["triggerer"]["latest_triggerer_heartbeat"])
+
+    (job,) = stack.emulator.client.list_jobs(name__icontains="Endless")
+    run = stack.emulator.client.start_run(job.id, {"cause": "for a sensor"})
+    airflow.api.wait_for_dag(dag_id)
+    airflow.api.unpause(dag_id)
+    run_id = airflow.api.trigger(dag_id, conf={"run_id": run.id})
+    until(lambda: airflow.api.xcom(dag_id, run_id, "wait", "job_run_id") is not None)
+    airflow.services["triggerer"].kill()
+    last = heartbeat()
+    airflow.start_service("triggerer")
+    until(lambda: heartbeat() != last)
+    return run_id
+
+
+@pytest.fixture(scope="module")
+def ended(stack: FlightsStack, patient: str) -> Ended:
+    """The run of the DAG with all the others, while the patient one waits."""
     api, client = stack.airflow.api, stack.emulator.client
     api.request("POST", "pools", json={"name": "sensors", "slots": 1})
     (job,) = client.list_jobs(name__icontains="Quick")
@@ -148,23 +179,12 @@ def test_outlet_has_its_event(ended: Ended) -> None:
     assert [event["source_task_id"] for event in events["asset_events"]] == ["with_an_outlet"]
 
 
-def test_triggerer_that_starts_again_gives_no_time_anew(stack: FlightsStack) -> None:
+def test_triggerer_that_starts_again_gives_no_time_anew(stack: FlightsStack, patient: str) -> None:
     """The sensor's time counts from its beginning, and its run is shown and waited for as before."""
-    airflow, dag_id = stack.airflow, "patient_sensor"
-    (job,) = stack.emulator.client.list_jobs(name__icontains="Endless")
-    run = stack.emulator.client.start_run(job.id, {"cause": "for a sensor"})
-    airflow.api.wait_for_dag(dag_id)
-    airflow.api.unpause(dag_id)
-    run_id = airflow.api.trigger(dag_id, conf={"run_id": run.id})
-    deadline = time.monotonic() + RUN_SECONDS
-    while airflow.api.xcom(dag_id, run_id, "wait", "job_run_id") is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    airflow.services["triggerer"].kill()
-    airflow.start_service("triggerer")
-    assert airflow.api.wait_for_run(dag_id, run_id, timeout=RUN_SECONDS) == "failed"
-    (task,) = airflow.api.task_instances(dag_id, run_id)
-    assert 60 <= task["duration"] < 75, airflow.api.log(dag_id, run_id, "wait")
+    api, dag_id = stack.airflow.api, "patient_sensor"
+    assert api.wait_for_run(dag_id, patient, timeout=RUN_SECONDS) == "failed"
+    (task,) = api.task_instances(dag_id, patient)
+    assert 60 <= task["duration"] < 75, api.log(dag_id, patient, "wait")
 
 
 def test_no_token_is_in_a_log(ended: Ended) -> None:

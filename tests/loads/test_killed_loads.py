@@ -1,7 +1,9 @@
 """A load that was killed amid its work: what the next one makes of what it left."""
 
+import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,20 +51,35 @@ run_load(orders, plan, log=Log())
 """
 
 
-@pytest.fixture
-def killed(database):
-    """Kill a load when so many of its jobs are done."""
+@pytest.fixture(scope="module")
+def left_by(tmp_path_factory):
+    """Kill a load when so many of its jobs are done, each kind once; return the folder with the database."""
 
+    @functools.cache
     def go(write_disposition, jobs):
+        folder = tmp_path_factory.mktemp("killed")
         ended = subprocess.run(
-            [sys.executable, "-c", KILLED, str(database), write_disposition, str(jobs)],
+            [sys.executable, "-c", KILLED, str(folder / "warehouse.duckdb"), write_disposition, str(jobs)],
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
+            cwd=folder,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert ended.returncode == -signal.SIGKILL, ended.stderr
+        return folder
+
+    return go
+
+
+@pytest.fixture
+def killed(left_by, database):
+    """Have the database as a load leaves it that is killed when so many of its jobs are done."""
+
+    def go(write_disposition, jobs):
+        for file in left_by(write_disposition, jobs).glob(f"{database.name}*"):  # with its write-ahead log
+            shutil.copy(file, database.parent)
 
     return go
 

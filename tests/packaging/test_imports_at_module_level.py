@@ -4,6 +4,7 @@ The contracts in `.importlinter` say who may import whom at all; here it is abou
 """
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,16 +84,17 @@ def test_an_import_that_waits_is_let_pass(tmp_path, source):
     assert not any(within(name, ("dlt",)) for name in imported("package.module", path))
 
 
-def loaded_by(statement: str) -> set[str]:
+@functools.cache
+def loaded_by(statement: str) -> frozenset[str]:
     """Return the names of all that is in `sys.modules` after a statement, in an interpreter of its own."""
     code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
     answer = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
     )
-    return set(answer.stdout.splitlines()[-1].split())
+    return frozenset(answer.stdout.splitlines()[-1].split())
 
 
-def added_to_airflow(*modules: str) -> set[str]:
+def added_to_airflow(*modules: str) -> frozenset[str]:
     """Return what importing these modules loads beyond `airflow.sdk`, which every DAG file imports."""
     return loaded_by(f"import {', '.join(('airflow.sdk', *modules))}") - loaded_by("import airflow.sdk")
 

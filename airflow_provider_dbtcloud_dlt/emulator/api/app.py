@@ -35,7 +35,7 @@ def create_app(engine: Engine, keyring: Keyring, public_url: str | None = None) 
     app.state.keyring = keyring
     app.state.public_url = public_url and public_url.rstrip("/")
     for router in _ROUTERS:
-        app.include_router(router)
+        app.routes.extend(router.routes)  # to include the router would take each of them apart again
     app.add_middleware(_Slashes)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(NotFoundError, http_error)
