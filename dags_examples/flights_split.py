@@ -8,11 +8,11 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow_provider_dbtcloud_dlt.groups import DltLoadGroup, dlt_to_dbt_cloud
 
 
-def flights(data_interval_start=None):
+def flights():
     """The source, built by the task that lists its resources and by those that load them."""
     from flights.source import flights_source
 
-    return flights_source(data_interval_start)
+    return flights_source()
 
 
 @dag(
@@ -29,7 +29,13 @@ def flights_split():
     The tasks read their data in parallel. DuckDB takes one writer at a time: they write one after the other,
     and each says in its log when it waits.
     """
-    load = DltLoadGroup(flights, pipeline_name="flights", destination="duckdb", dataset_name="flights_raw")
+    load = DltLoadGroup(
+        flights,
+        pipeline_name="flights",
+        destination="duckdb",
+        dataset_name="flights_raw",
+        loader_file_format="jsonl",
+    )
 
     dlt_to_dbt_cloud(
         load,

@@ -16,6 +16,7 @@ def planes_load():
         pipeline_name="planes",
         destination="duckdb",
         dataset_name="flights_raw",
+        loader_file_format="jsonl",
         asset_uri="duckdb://flights/{schema}/{table}",
     )
     def load():

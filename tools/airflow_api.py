@@ -37,7 +37,9 @@ class AirflowAPI:
 
     @tenacity.retry(
         # SQLite locked, under load; Airflow has rolled the request back.
-        retry=tenacity.retry_if_exception(lambda error: "Database error" in str(error)),
+        retry=tenacity.retry_if_exception(
+            lambda error: any(text in str(error) for text in ("Database error", "Database is locked"))
+        ),
         wait=tenacity.wait_random(0.2, 2.0),
         stop=tenacity.stop_after_attempt(10),
         reraise=True,
@@ -113,18 +115,44 @@ class AirflowAPI:
             body |= {"data_interval_start": start.isoformat(), "data_interval_end": end.isoformat()}
         return str(self.request("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
-    def backfill(self, dag_id: str, first: dt.datetime, last: dt.datetime) -> int:
-        """Create the DAG runs whose logical dates lie between two times; returns the backfill's id."""
+    def backfill(
+        self,
+        dag_id: str,
+        first: dt.datetime,
+        last: dt.datetime,
+        *,
+        max_active_runs: int = 1,
+        backwards: bool = False,
+        again: bool = False,
+    ) -> int:
+        """Create the DAG runs whose logical dates lie between two times; returns the backfill's id.
+
+        Args:
+            dag_id: the DAG.
+            first: the first logical date.
+            last: the last one.
+            max_active_runs: how many of them run at once.
+            backwards: the last one first.
+            again: those too that were successful before.
+        """
         body = {
             "dag_id": dag_id,
             "from_date": first.isoformat(),
             "to_date": last.isoformat(),
-            "max_active_runs": 1,
-            "run_backwards": False,
+            "max_active_runs": max_active_runs,
+            "run_backwards": backwards,
             "dag_run_conf": {},
-            "reprocess_behavior": "none",
+            "reprocess_behavior": "completed" if again else "none",
         }
         return int(self.request("POST", "backfills", json=body)["id"])
+
+    def wait_for_backfill(self, backfill_id: int, *, timeout: float) -> None:
+        """Wait until all DAG runs of a backfill have ended."""
+        deadline = time.monotonic() + timeout
+        while self.request("GET", f"backfills/{backfill_id}")["completed_at"] is None:
+            if time.monotonic() > deadline:
+                raise AirflowAPIError(f"Backfill {backfill_id} goes on after {timeout:.0f} s")
+            time.sleep(0.5)
 
     def dag_runs(self, dag_id: str) -> list[JSON]:
         return list(self.request("GET", f"dags/{dag_id}/dagRuns")["dag_runs"])

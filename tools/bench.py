@@ -1,8 +1,8 @@
 """What waiting for dbt Cloud costs, with this provider and the official one side by side.
 
 Both run on this machine against the emulator, which is a process of its own and speaks https. What is
-measured is in four parts: waits in one event loop (a triggerer's), sensors in a real Airflow, imports, and
-the looks that runs of some lengths take in virtual time.
+measured is in five parts: waits in one event loop (a triggerer's), sensors in a real Airflow, imports, the
+looks that runs of some lengths take in virtual time, and a dlt load, which is set beside dlt's own helper.
 
     make bench                                                           # everything, in about an hour
     make bench BENCH_ARGS='--parts waits --sizes 10,100 --repeats 1'     # a taste
@@ -16,6 +16,7 @@ from typing import TypeVar
 import bench_airflow
 import bench_cadence
 import bench_imports
+import bench_loads
 import bench_waits
 from bench_report import Section, markdown, table
 from processes import exit_on_signals
@@ -23,7 +24,7 @@ from rich.console import Console
 
 ValueT = TypeVar("ValueT")
 
-PARTS = ("waits", "airflow", "imports", "cadence")
+PARTS = ("waits", "airflow", "imports", "cadence", "loads")
 
 
 def measure(options: argparse.Namespace, say: Callable[[str], object]) -> Iterable[Section]:
@@ -46,6 +47,8 @@ def measure(options: argparse.Namespace, say: Callable[[str], object]) -> Iterab
                 yield bench_imports.section(options.interpreters)
             case "cadence":
                 yield bench_cadence.section()
+            case "loads":
+                yield bench_loads.section(options.interpreters, options.repeats)
 
 
 def main() -> None:

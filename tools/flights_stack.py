@@ -1,5 +1,6 @@
 """What the flights example needs: the emulator with the dbt project, and an Airflow connected to it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from local_airflow import LocalAirflow
@@ -25,13 +26,22 @@ class FlightsStack(Startable):
         folder: takes everything that is written; made if need be.
         dags: the folder with the DAG files.
         emulator_config: the emulator's configuration; its token must come from ``DBT_EMULATOR_TOKEN``.
+        env: further environment variables, for Airflow and for the emulator's dbt.
     """
 
-    def __init__(self, folder: Path, *, dags: Path = DAGS, emulator_config: Path = EMULATOR_CONFIG) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dags: Path = DAGS,
+        emulator_config: Path = EMULATOR_CONFIG,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder.resolve()
         self.database = self.folder / "flights.duckdb"
+        shared = dict(env or {})
         self.emulator = LocalEmulator(
-            self.folder, emulator_config, ACCOUNT_ID, env={"DBT_DUCKDB_PATH": str(self.database)}
+            self.folder, emulator_config, ACCOUNT_ID, env={"DBT_DUCKDB_PATH": str(self.database), **shared}
         )
         self.airflow = LocalAirflow(
             self.folder,
@@ -41,6 +51,7 @@ class FlightsStack(Startable):
                 "DESTINATION__DUCKDB__CREDENTIALS": str(self.database),
                 # DAG files are parsed again and again: leave no compiled files beside them.
                 "PYTHONDONTWRITEBYTECODE": "1",
+                **shared,
             },
         )
 

@@ -59,6 +59,11 @@ def explain(pipeline_name: str, error: BaseException) -> str:
             return f"{where}: {_missing_configuration(cause, pipeline_name)}"
         if isinstance(cause, ResourceNameMissing):
             return f"{where}: the rows have no table. Give the task table_name=…."
+        if type(cause).__name__ == "ExternalSchedulerNotAvailable":  # older versions of dlt have none
+            return (
+                f"{where}: a cursor of resource {getattr(cause, 'pipe_name', '')!r} follows the DAG run's "
+                "data interval, and this run has none. Trigger the DAG with a logical date."
+            )
         if isinstance(cause, UnknownDestinationModule):
             return (
                 f"{where}: dlt knows no destination {cause.ref!r}. Name one of those listed at "

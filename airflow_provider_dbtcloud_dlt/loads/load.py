@@ -18,6 +18,7 @@ from airflow_provider_dbtcloud_dlt.loads.address import Address, address
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 from airflow_provider_dbtcloud_dlt.loads.credentials import connected
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, causes, explain, explain_failed_jobs
+from airflow_provider_dbtcloud_dlt.loads.interval import check_interval, interval_for_cursors
 from airflow_provider_dbtcloud_dlt.loads.leftovers import tell_leftovers
 from airflow_provider_dbtcloud_dlt.loads.logs import dlt_logs_propagate
 from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
@@ -81,6 +82,7 @@ def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeli
     """Make the pipeline, and leave nothing of it behind: no folder, no active pipeline, no changed logger."""
     with ExitStack() as stack:
         stack.enter_context(thrifty_variables())
+        stack.enter_context(interval_for_cursors(plan.interval))
         folder = stack.enter_context(working_folder(plan.name, plan.pipelines_dir))
         given: dict[str, Any] = {
             "dataset_name": plan.dataset_name,
@@ -150,6 +152,7 @@ def _run(
     if is_plain and plan.default_table_name:
         hints.setdefault("table_name", plan.default_table_name)
     pipeline.extract(data, **hints)
+    check_interval(data, plan.interval)
     normalized = pipeline.normalize()
     with only_writer(pipeline, log, plan.lock_timeout):
         if plan.is_retry:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
+from airflow_provider_dbtcloud_dlt.loads.interval import Interval
 from airflow_provider_dbtcloud_dlt.loads.resources import part_name
 
 
@@ -51,6 +52,8 @@ class LoadPlan:
     """Seconds between two lines of progress within one stage."""
     lock_timeout: float = 3600.0
     """Seconds to wait for a database that has one writer at a time."""
+    interval: Interval | None = None
+    """The DAG run's data interval, for incremental cursors that follow it; None: there is none."""
     is_retry: bool = False
     """Whether an earlier try of the task may have been killed amid its load."""
 

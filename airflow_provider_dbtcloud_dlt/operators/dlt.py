@@ -74,7 +74,8 @@ class DltLoadOperator(BaseOperator):
     The task works in a private folder that is removed afterwards; dlt restores the pipeline's state from
     the destination, so that incremental loading goes on where it ended, on whichever worker. Credentials
     come from an Airflow connection (``destination_conn_id``), or from dlt's configuration:
-    https://dlthub.com/docs/general-usage/credentials/.
+    https://dlthub.com/docs/general-usage/credentials/. An incremental cursor with
+    ``allow_external_schedulers=True`` loads the DAG run's data interval, whatever was loaded before.
 
     Arguments that ``dlt.pipeline()`` and ``pipeline.run()`` know bear dlt's names and mean the same; None
     leaves the choice to dlt's configuration and defaults: https://dlthub.com/docs/general-usage/pipeline.
@@ -139,6 +140,9 @@ class DltLoadOperator(BaseOperator):
         log_interval: Seconds between two lines of progress within a stage. Not templated.
         lock_timeout: Seconds to wait for a DuckDB or SQLite database that another process writes into. Not
             templated.
+        max_active_tis_per_dag: Airflow's limit of the task's instances that run at the same time, in all DAG
+            runs. 1 since two loads into the same tables, of two months for instance, lose or double rows:
+            dlt brings them there by way of tables that both use. None: no limit, as it is for mapped tasks.
         **kwargs: As for every operator.
 
     Returns:
@@ -206,9 +210,10 @@ class DltLoadOperator(BaseOperator):
         asset_uri: str | Literal[False] | None = None,
         log_interval: float = 10.0,
         lock_timeout: float = 3600.0,
+        max_active_tis_per_dag: int | None = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(max_active_tis_per_dag=max_active_tis_per_dag, **kwargs)
         self.source = source
         self.source_args = source_args
         self.resource_names = resources  # Airflow's operators have resources too: what a task needs of CPUs
@@ -286,6 +291,7 @@ class DltLoadOperator(BaseOperator):
             default_table_name=source_name(self.source),
             log_interval=self.log_interval,
             lock_timeout=self.lock_timeout,
+            interval=_data_interval(context),
             is_retry=getattr(ti, "try_number", 1) > 1,
         )
         try:
@@ -350,6 +356,12 @@ def _connection(argument: str, conn_id: str | None) -> ConnectionFields | None:
         ) from None
     names = ("conn_type", "host", "login", "password", "schema", "port", "extra")
     return ConnectionFields(conn_id, **{name: getattr(found, name) for name in names}, argument=argument)
+
+
+def _data_interval(context: Context) -> tuple[Any, Any] | None:
+    """The DAG run's, if it has one: a run without a logical date does not."""
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    return (start, end) if start is not None and end is not None else None
 
 
 def _asked_of_airflow(error: BaseException) -> AirflowException | None:

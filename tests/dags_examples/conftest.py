@@ -13,10 +13,10 @@ from processes import isolated_environment
 
 PROJECT = DAGS / "flights" / "dbt"
 LOAD = """
-import datetime, sys, dlt
+import dlt
 from flights.source import flights_source
 pipeline = dlt.pipeline("flights", destination="duckdb", dataset_name="flights_raw")
-pipeline.run(flights_source(datetime.date(2013, int(sys.argv[1]), 1))).raise_on_failed_jobs()
+pipeline.run(flights_source(), loader_file_format="jsonl").raise_on_failed_jobs()
 """
 Contents = dict[str, list[tuple[Any, ...]]]
 DBT = "from dbt.cli.main import cli; cli()"
@@ -42,7 +42,12 @@ class Warehouse:
         }
 
     def load(self, month: int) -> None:
-        self._python(LOAD, str(month))
+        """Load a month by its interval, which dlt finds here outside of Airflow."""
+        interval = {
+            "DLT_INTERVAL_START": f"2013-{month:02}-01",
+            "DLT_INTERVAL_END": f"2013-{month + 1:02}-01",
+        }
+        self._python(LOAD, env=interval)
 
     def dbt(self, *arguments: str) -> None:
         self._python(DBT, *arguments)
@@ -54,10 +59,10 @@ class Warehouse:
     def rows(self, table: str) -> int:
         return int(self.query(f"select count(*) from {table}")[0][0])
 
-    def _python(self, program: str, *arguments: str) -> None:
+    def _python(self, program: str, *arguments: str, env: dict[str, str] | None = None) -> None:
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments],
-            env=self._env,
+            env=self._env | (env or {}),
             cwd=self._folder,
             capture_output=True,
             text=True,

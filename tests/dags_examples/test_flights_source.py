@@ -51,23 +51,31 @@ def test_the_next_month_is_added(january_and_february):
     assert (flights, weather) == ([(1, 27004), (2, 24951)], [(1, 2226), (2, 2010)])
 
 
-def test_another_year_is_refused(monkeypatch):
-    """A month of another year is a mistake that is told, not an empty load."""
+@pytest.fixture
+def january_interval(monkeypatch):
+    """The module, and a data interval for its cursors."""
     monkeypatch.syspath_prepend(str(DAGS))
+    monkeypatch.setenv("DLT_INTERVAL_START", "2013-01-01")
+    monkeypatch.setenv("DLT_INTERVAL_END", "2013-02-01")
+
+
+def test_another_year_is_refused(january_interval, monkeypatch):
+    """A month of another year is a mistake that is told, not an empty load."""
     from flights.source import flights_source
 
-    with pytest.raises(ValueError, match="flights of 2013 only, none of 2026-11"):
-        flights_source(dt.date(2026, 11, 1))
+    monkeypatch.setenv("DLT_INTERVAL_START", "2026-11-01")
+    monkeypatch.setenv("DLT_INTERVAL_END", "2026-12-01")
+    with pytest.raises(Exception, match="flights of 2013 only, and the data interval has no day of it"):
+        list(flights_source())
 
 
-def test_the_missing_package_is_named(monkeypatch):
+def test_the_missing_package_is_named(january_interval, monkeypatch):
     """Without the package of the data the message says what to install."""
-    monkeypatch.syspath_prepend(str(DAGS))
     from flights import source
 
     monkeypatch.setattr(source, "PACKAGE", "nycflights_that_is_not_there")
     with pytest.raises(Exception, match="pip install nycflights_that_is_not_there"):
-        list(source.flights_source(dt.date(2013, 1, 1)))
+        list(source.flights_source())
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,32 @@
-"""One real Airflow and one emulator for all of these tests: starting them takes a while."""
+"""One real Airflow, emulator and PostgreSQL server for all of these tests: starting them takes a while."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
+from database_servers import PASSWORD, postgres
 from flights_stack import DAGS, EMULATOR_CONFIG, FlightsStack
 
 OWN_DAGS = Path(__file__).parent / "dags"
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlightsStack]:
+def warehouse_port() -> Iterator[int | None]:
+    """A PostgreSQL server, by its port; None where it is not installed."""
+    with ExitStack() as running:
+        try:
+            port = running.enter_context(postgres())
+        except pytest.skip.Exception:
+            port = None
+        yield port
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None) -> Iterator[FlightsStack]:
     """The flights example's stack, with a job that fails and a DAG that runs it."""
     folder = tmp_path_factory.mktemp("e2e")
     dags = folder / "dags"
@@ -39,5 +53,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlightsStack]:
         for name, script in scripts.items()
     ]
     config.write_text(yaml.safe_dump(content))
-    with FlightsStack(folder, dags=dags, emulator_config=config) as running:
+    warehouse = {"conn_type": "postgres", "host": "127.0.0.1", "port": warehouse_port, "schema": "shop"}
+    warehouse |= {"login": "loader", "password": PASSWORD}
+    env = {"AIRFLOW_CONN_FLIGHTS_WAREHOUSE": json.dumps(warehouse)}
+    with FlightsStack(folder, dags=dags, emulator_config=config, env=env) as running:
         yield running

@@ -96,6 +96,15 @@ def weather(stack: FlightsStack, january: DagRun) -> DagRun:
 
 
 @pytest.fixture(scope="module")
+def no_weather(stack: FlightsStack, weather: DagRun) -> DagRun:
+    """The last day of the year, of which there are no observations."""
+    day = dt.datetime(2013, 12, 31, tzinfo=dt.UTC)
+    run = run_dag(stack, "weather_elt", logical_date=day, data_interval=(day, day + dt.timedelta(1)))
+    assert run.state == "success", run.failures()
+    return run
+
+
+@pytest.fixture(scope="module")
 def planes(stack: FlightsStack, january: DagRun) -> tuple[DagRun, DagRun]:
     """A load, and the run of the second DAG that its asset has started."""
     api = stack.airflow.api
@@ -184,6 +193,16 @@ def test_only_what_depends_on_the_loaded_table_is_built(weather):
         "stg_weather",
         "daily_summary",
     }
+
+
+def test_without_new_rows_there_is_no_dbt_run(no_weather):
+    """The load has nothing, the dbt task is skipped and says so, and dbt Cloud is asked for no run."""
+    assert no_weather.xcom("weather.load")["nothing_loaded"] is True
+    assert ("weather.transform", "skipped") in no_weather.seen
+    assert no_weather.xcom("weather.transform", "job_run_id") is None
+    records = no_weather.stack.airflow.api.log_records("weather_elt", no_weather.run_id, "weather.transform")
+    reasons = [record["reason"] for record in records if "reason" in record]
+    assert reasons == ["Nothing was loaded by weather: no dbt run is started."]
 
 
 @pytest.mark.slow

@@ -213,3 +213,23 @@ def test_a_dag_file_does_not_import_dlt():
     """A DAG with both kinds of tasks is built without dlt: DAG files are parsed every few seconds."""
     ended = subprocess.run([sys.executable, "-c", DAG_FILE], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_load_runs_once_at_a_time():
+    """Two DAG runs of one DAG load after one another: into the same tables they would lose rows."""
+    assert _load().max_active_tis_per_dag == 1
+
+
+def test_a_dag_can_let_loads_run_in_parallel():
+    """Its default arguments count, and so does the task's own argument."""
+    with DAG("shop", schedule=None, default_args={"max_active_tis_per_dag": 4}):
+        task = _load()
+        own = DltLoadOperator(task_id="own", source=orders, max_active_tis_per_dag=None)
+    assert (task.max_active_tis_per_dag, own.max_active_tis_per_dag) == (4, None)
+
+
+def test_mapped_loads_run_in_parallel():
+    """The limit would hold for all instances of a mapped task, those of one DAG run too."""
+    with DAG("shop", schedule=None):
+        mapped = DltLoadOperator.partial(task_id="load", source=orders).expand(resources=[["a"], ["b"]])
+    assert mapped.max_active_tis_per_dag is None

@@ -17,9 +17,9 @@ weather as (
     select
         local_date,
         airport,
-        round(avg(temperature_fahrenheit), 1) as mean_temperature_fahrenheit,
+        round(avg(temperature_fahrenheit)::numeric, 1) as mean_temperature_fahrenheit,
         max(wind_miles_per_hour) as strongest_wind_miles_per_hour,
-        round(sum(precipitation_inches), 2) as precipitation_inches,
+        round(sum(precipitation_inches)::numeric, 2) as precipitation_inches,
         min(visibility_miles) as worst_visibility_miles
     from {{ ref('stg_weather') }}
     group by local_date, airport

@@ -3,7 +3,7 @@ select
     flights.dest,
     origins.airport_name as origin_name,
     destinations.airport_name as dest_name,
-    any_value(flights.distance_miles) as distance_miles,
+    max(flights.distance_miles) as distance_miles,
     count(*) as flights,
     count(distinct flights.carrier) as carriers,
     round(avg(flights.is_cancelled::int), 4) as cancelled_share,

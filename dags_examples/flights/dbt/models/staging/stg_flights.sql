@@ -1,5 +1,5 @@
 select
-    make_date(year, month, day) as flight_date,
+    date as flight_date,
     carrier,
     flight,
     origin,

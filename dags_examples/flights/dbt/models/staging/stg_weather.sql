@@ -1,7 +1,7 @@
 select
     origin as airport,
     time_hour as observed_at,
-    make_date(year, month, day) as local_date,
+    date as local_date,
     temp as temperature_fahrenheit,
     wind_speed as wind_miles_per_hour,
     precip as precipitation_inches,
