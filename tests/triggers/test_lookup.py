@@ -5,13 +5,15 @@ import gc
 import weakref
 from collections.abc import Callable
 
+import pytest
+
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks.connection import DbtCloudConnectionError
 from airflow_provider_dbtcloud_dlt.triggers import lookup
 
 
 def test_closed_loops_leave_nothing(emu: Emulator) -> None:
-    """What a connection says, its token included, is not kept beyond its event loop's life and the next one's."""
+    """What a connection says, its token included, is not kept beyond its event loop's life."""
 
     async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
         await lookup.settings_of("dbt_cloud_default", None, {})
@@ -25,13 +27,12 @@ def test_closed_loops_leave_nothing(emu: Emulator) -> None:
 
 def test_failed_look_up_is_made_again(emu: Emulator, connect: Callable[..., None]) -> None:
     """A connection that has been corrected is read at once."""
-    connect(host="http://dbt.example.com", login="1", password=emu.token)  # plain http: refused
+    connect(host=emu.host, login="1", password=emu.token, extra={"requests_per_minute": "many"})
 
     async def main() -> str:
-        try:
+        with pytest.raises(DbtCloudConnectionError, match="requests_per_minute"):
             await lookup.settings_of("dbt_cloud_default", None, {})
-        except DbtCloudConnectionError:
-            connect(host=emu.host, login="1", password=emu.token)
+        connect(host=emu.host, login="1", password=emu.token)
         return (await lookup.settings_of("dbt_cloud_default", None, {})).base_api_url
 
     assert asyncio.run(main()).startswith(emu.host)
