@@ -56,7 +56,13 @@ def airflow(mocker: MockerFixture) -> FakeAirflow:
 
 
 def trigger(run_id: Any = None, **more: Any) -> DbtCloudRunSensorTrigger:
-    arguments = {"dbt_cloud_conn_id": "dbt_cloud_default", "run_id": run_id, "poll_interval": 0.05, **more}
+    arguments = {
+        "dbt_cloud_conn_id": "dbt_cloud_default",
+        "run_id": run_id,
+        "poll_interval": 0.05,
+        "log_results": False,
+        **more,
+    }
     return DbtCloudRunSensorTrigger(**arguments)
 
 
