@@ -29,7 +29,7 @@ TOLD_ASSETS = 40
 RETRIED_RUNS = 20
 """How many runs back that were taken up one after the other."""
 
-_PART = re.compile(r'"((?:[^"]|"")*)"|`([^`]*)`|\[([^\]]*)\]|([^.]+)')
+_PART = re.compile(r'"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]|([^.]+)')
 
 
 def with_alias(task: BaseOperator) -> list[Any]:
@@ -41,7 +41,9 @@ def with_alias(task: BaseOperator) -> list[Any]:
 
 def relation_parts(relation: str) -> tuple[str | None, str | None, str | None]:
     """Database, schema and table of a relation as SQL names it, such as ``"shop"."main"."orders"``."""
-    names = ["".join(match.groups("")).replace('""', '"') for match in _PART.finditer(relation)]
+    names = [
+        "".join(match.groups("")).replace('""', '"').replace("``", "`") for match in _PART.finditer(relation)
+    ]
     database, schema, table = ([None, None, None, *names])[-3:]
     return database, schema, table
 

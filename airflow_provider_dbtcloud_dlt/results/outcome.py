@@ -24,6 +24,8 @@ FAILED = frozenset(("error", "fail", "runtime error", "partial success"))
 MADE = frozenset(("success", "partial success"))
 """How a node ends that has written its relation; the engine's ``reused`` and ``no-op`` write none."""
 
+TESTS = ("test", "unit_test")
+
 BUILDS_NOTHING = frozenset(("compile", "generate", "list", "parse", "show"))
 """dbt's commands whose results are of nodes that were compiled only."""
 
@@ -151,10 +153,13 @@ class Outcome:
         return [one for one in self.results.values() if one.kind in kinds and one.status in MADE]
 
     def failed_tests(self) -> dict[str, list[str]]:
-        """The names of the tests that failed, by the node that they are about; needs the manifest."""
+        """The names of the tests that found something, if only a warning, by the nodes that they are about.
+
+        Needs the manifest.
+        """
         found: dict[str, list[str]] = {}
         for result in self.results.values():
-            if result.kind in ("test", "unit_test") and result.has_failed:
+            if result.kind in TESTS and (result.has_failed or result.status == "warn"):
                 for unique_id in self.nodes.get(result.unique_id, Node()).tested:
                     found.setdefault(unique_id, []).append(result.name)
         return found
@@ -195,7 +200,7 @@ def _read(result: _Result, step: int | None) -> NodeResult:
     if not message and (age := _number(result.max_loaded_at_time_ago_in_s)) is not None:
         message = f"its newest row is {age / 3600:.1f} hours old"
     unique_id = _text(result.unique_id) or "(no name)"
-    is_test = unique_id.startswith(("test.", "unit_test."))
+    is_test = unique_id.partition(".")[0] in TESTS
     response = result.adapter_response if isinstance(result.adapter_response, Mapping) else {}
     return NodeResult(
         step=step,

@@ -47,7 +47,7 @@ def table(outcome: Outcome) -> str:
         failed = sum(one.has_failed for one in left)
         slowest = max(one.seconds or 0.0 for one in left)
         state = f"{failed} of them failed" if failed else "none of them failed"
-        lines.append(f"… and {_nodes(len(left))} more: {state}, the slowest took {slowest:.1f} s")
+        lines.append(f"… and {_more(len(left))}: {state}, the slowest took {slowest:.1f} s")
     return "\n".join(lines)
 
 
@@ -62,7 +62,7 @@ def errors(outcome: Outcome) -> str:
     failed = outcome.failed()
     told = [_error(outcome, one) for one in failed[:TOLD_ERRORS]]
     if rest := len(failed) - len(told):
-        told.append(f"… and {_nodes(rest)} more failed")
+        told.append(f"… and {_more(rest)} that failed")
     return "\n".join(told)
 
 
@@ -89,7 +89,7 @@ def summary(run: Run, outcome: Outcome) -> dict[str, Any]:
     told: dict[str, Any] = {
         "run_id": run.id,
         "status": run.status.humanized,
-        "seconds": run.duration and run.duration.total_seconds(),
+        "seconds": None if run.duration is None else run.duration.total_seconds(),
         "node_seconds": round(sum(one.seconds or 0.0 for one in outcome.results.values()), 3),
         "nodes": len(outcome.results),
         "counts": dict(list(outcome.counts().items())[:20]),
@@ -138,6 +138,10 @@ def _cut(text: str, length: int, *, keep_lines: bool = False) -> str:
 
 def _nodes(number: int) -> str:
     return f"{number} node{'' if number == 1 else 's'}"
+
+
+def _more(number: int) -> str:
+    return f"{number} more node{'' if number == 1 else 's'}"
 
 
 def _seconds(value: float | None) -> str:
