@@ -55,7 +55,7 @@ def carriers_report():
     @task
     def report(triggering_asset_events=None):
         (event, *_) = next(iter(triggering_asset_events.values()))
-        print(f"{event.extra['node']} was built in {event.extra['seconds']:.1f} s.")
+        return f"{event.extra['node']} was built in {event.extra['seconds']:.1f} s."
 
     report()
 

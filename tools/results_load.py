@@ -1,8 +1,8 @@
-"""What a task's work at the end of a dbt run costs: time and memory, for generated projects of several sizes.
+"""What a task's work at the end of a dbt run costs: time and memory, for generated projects of some sizes.
 
-The artifacts are as large as those of real projects (some 10 kB of manifest, 4 kB of results a node) and lie on
-this machine, so that no network is measured. Each measurement is a process of its own. `told` is the log's part,
-`json.load` what reading both files as a whole would take.
+The artifacts are as large as those of real projects (some 10 kB of manifest, 4 kB of results a node) and lie
+on this machine, so that no network is measured. Each measurement is a process of its own. `told` is what goes
+into the log, `json.load` what reading both files as a whole would take.
 
     python tools/results_load.py --sizes 2000,20000
 """
@@ -10,7 +10,6 @@ this machine, so that no network is measured. Each measurement is a process of i
 import argparse
 import json
 import logging
-import resource
 import shutil
 import subprocess
 import sys
@@ -100,21 +99,24 @@ def measure(folder: Path, way: str) -> None:
         if way == "all":
             events.emit(client, run, outcome)
 
-    before, started = _peak(), time.perf_counter()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before, started = _memory("VmRSS"), time.perf_counter()
     if way == "json":
         kept = [json.loads((folder / name).read_bytes()) for name in ("run_results.json", "manifest.json")]
         assert kept
     else:
         report_results(client, run, log, [use], with_manifest=way == "all")
     seconds = time.perf_counter() - started
-    peak = _peak()
+    peak = _memory("VmHWM")
     told = sum(len(record.getMessage()) for record in lines)
     found = {"seconds": seconds, "rss": peak - before, "told": told, "summary": sizes[0] if sizes else 0}
     print(json.dumps(found))
 
 
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _memory(field: str) -> float:
+    """A line of what the kernel says of this process, in MB; getrusage's peak may be the parent's."""
+    (line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith(field)]
+    return int(line.split()[1]) / 1024
 
 
 def main() -> None:
@@ -137,7 +139,8 @@ def main() -> None:
             files = [(folder / file).stat().st_size / 1e6 for file in ("manifest.json", "run_results.json")]
             for title, way in WAYS.items():
                 command = [sys.executable, __file__, "--measure", name, way]
-                found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                found = json.loads(said.splitlines()[-1])
                 cells = (f"{found['seconds']:.2f}", f"{found['rss']:.0f}")
                 sizes = (f"{found['told'] / 1e3:.1f}", f"{found['summary'] / 1e3:.1f}")
                 table.add_row(f"{size:,}", title, *(f"{one:.0f}" for one in files), *cells, *sizes)

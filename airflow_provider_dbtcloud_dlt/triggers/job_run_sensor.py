@@ -317,8 +317,11 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         reason, summaries = await asyncio.get_running_loop().run_in_executor(
             _failure_readers, contextvars.copy_context().run, self._report, client, wait.run
         )
-        for found in summaries:
-            await XCom.aset(XCOM_KEY, found, **self._place)
+        try:
+            for found in summaries:
+                await XCom.aset(XCOM_KEY, found, **self._place)
+        except Exception as error:  # noqa: BLE001 - the run's own result stands
+            self.log.warning("The summary of the results could not be stored. %s", error)
         return reason
 
     def _report(self, client: DBTCloudClientV2, run: Run) -> tuple[str, list[dict[str, Any]]]:
