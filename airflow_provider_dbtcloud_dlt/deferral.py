@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, is_plain, rendered_id
-from airflow_provider_dbtcloud_dlt.client import InvalidRequestError, Run
+from airflow_provider_dbtcloud_dlt.client import InvalidRequestError, Run, RunStatus
+from airflow_provider_dbtcloud_dlt.client.failure import report_failure
+from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
+from airflow_provider_dbtcloud_dlt.results.telling import summary
+from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY, Use, report_results
 from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
@@ -22,12 +26,13 @@ if TYPE_CHECKING:
 
 
 class WaitsForRun(BaseOperator):
-    """A task that waits for a run; who inherits sets the four attributes, then calls `_check_access`."""
+    """A task that waits for a run; who inherits sets the attributes, then calls `_check_access`."""
 
     dbt_cloud_conn_id: str
     account_id: int | str | None
     hook_params: Mapping[str, Any]
     outage_tolerance: float | None
+    log_results: bool
     operator_extra_links = (DbtCloudRunLink(),)
 
     @cached_property
@@ -55,6 +60,42 @@ class WaitsForRun(BaseOperator):
         for key in (JOB_RUN_URL, DbtCloudRunLink().xcom_key):
             context["ti"].xcom_push(key=key, value=run.href)
         context["ti"].xcom_push(key=JOB_RUN_ID, value=run.id)
+
+    def _why_it_failed(self, context: Context, run: Run, uses: Sequence[Use] = ()) -> str | None:
+        """Tell how an ended run's nodes ended; return why the run is no success, None if it is one.
+
+        Args:
+            context: the task's; its XComs get a summary.
+            run: the run.
+            uses: what else is to be made of its artifacts.
+        """
+        if run.status is RunStatus.SUCCESS:
+            self._report(context, run, uses)
+            self.log.info("Job run %s has completed successfully in %s.", run.id, run.duration)
+            return None
+        return report_failure(
+            self.hook.get_conn(),
+            run,
+            self.log,
+            ask_nodes=lambda with_steps: self._report(context, with_steps, uses),
+        )
+
+    def _report(self, context: Context, run: Run, uses: Sequence[Use]) -> str:
+        if not (self.log_results or uses):
+            return ""
+        pushes: list[Use] = []
+        if self.log_results:
+            push = context["ti"].xcom_push
+            pushes = [lambda _, outcome: push(key=XCOM_KEY, value=summary(run, outcome))]
+        try:
+            return report_results(
+                self.hook.get_conn(), run, self.log, [*pushes, *uses], tell=self.log_results
+            )
+        except AirflowTaskTimeout:  # the run has ended in time, and that is the task's result
+            self.log.warning(
+                "The execution_timeout has passed while the results were read: not all are told."
+            )
+            return ""
 
     def _is_foreign(self, event: RunEvent, run_id: int) -> bool:
         """Whether an event is of another run than the one that this try waits for.

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 from airflow.sdk import AssetAlias, TaskGroup, XComArg
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
+from airflow_provider_dbtcloud_dlt.operators.assets import event_aliases
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
-from airflow_provider_dbtcloud_dlt.operators.dlt_assets import event_aliases
 from airflow_provider_dbtcloud_dlt.operators.dlt_resources import DltListResourcesOperator
 from airflow_provider_dbtcloud_dlt.operators.dlt_source import default_pipeline_name, source_name
 

@@ -1,4 +1,7 @@
-"""Load a table with dlt; its asset starts a second DAG, which builds what depends on it with dbt Cloud."""
+"""Load a table with dlt; its asset starts a second DAG, which builds what depends on it with dbt Cloud.
+
+A model's asset, in turn, starts a third one.
+"""
 
 from airflow.sdk import Asset, dag, task
 
@@ -41,8 +44,23 @@ def planes_transform():
         ),
         steps_override=["dbt build --select source:flights_raw.planes+"],
         check_interval=5,
+        emit_assets=True,
+        asset_uri="duckdb://flights/{schema}/{table}",
     )
+
+
+@dag(schedule=[Asset("duckdb://flights/analytics/delays_by_carrier")], tags=["dbt"])
+def carriers_report():
+    """Started by a model's asset, whichever job has built it."""
+
+    @task
+    def report(triggering_asset_events=None):
+        (event, *_) = next(iter(triggering_asset_events.values()))
+        return f"{event.extra['node']} was built in {event.extra['seconds']:.1f} s."
+
+    report()
 
 
 planes_load()
 planes_transform()
+carriers_report()

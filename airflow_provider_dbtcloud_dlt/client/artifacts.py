@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import pendulum
@@ -11,6 +13,7 @@ import pendulum
 from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
 from airflow_provider_dbtcloud_dlt.client.errors import NotFoundError
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
+from airflow_provider_dbtcloud_dlt.client.models import Run
 
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds between two looks for an artifact."""
@@ -60,9 +63,81 @@ def when_there(
 
 
 def _may_come(client: DBTCloudClientV2, run_id: int | str, path: str, step: int | None) -> bool:
-    ended = client.get_run(run_id).finished_at
-    if ended is None or (pendulum.now("UTC") - ended).total_seconds() > LATE:
+    if not _ended_just_now(client.get_run(run_id)):
         return False
     # Artifacts come all at once: among some that have come without this one it is not to be expected.
     known = client.list_artifacts(run_id, step)
     return not known or path in known
+
+
+class RunArtifacts:
+    """The artifacts of an ended run, of all its steps; each is downloaded once at most.
+
+    Args:
+        client: downloads them.
+        run: the run, with its steps.
+        folder: where to.
+        by_step: the paths of each step's artifacts.
+    """
+
+    def __init__(
+        self, client: DBTCloudClientV2, run: Run, folder: Path, by_step: Mapping[int | None, list[str]]
+    ) -> None:
+        self.run = run
+        self.by_step = by_step
+        self._client = client
+        self._folder = folder
+
+    @classmethod
+    def listed(
+        cls,
+        client: DBTCloudClientV2,
+        run: Run,
+        folder: Path,
+        log: Logger,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> RunArtifacts:
+        """List them, waiting a little if the run has only just ended and none are there yet."""
+        for pause in PAUSES:
+            by_step = _by_step(client, run)
+            if by_step or not _may_have_any(run) or not _ended_just_now(run):
+                break
+            log.info(
+                "Job run %s has just ended and has no artifacts yet; looking again in %d s.", run.id, pause
+            )
+            sleep(pause)
+        else:
+            by_step = _by_step(client, run)
+        return cls(client, run, folder, by_step)
+
+    def file(self, step: int | None, path: str) -> Path:
+        """Where an artifact is; downloaded if it is not yet there."""
+        # By a digest: what an artifact is called need be no name of a file here.
+        name = hashlib.blake2b(f"{step}/{path}".encode(), digest_size=16).hexdigest()
+        target = self._folder / name
+        if not target.exists():
+            self._client.download_artifact(self.run.id, path, target, step)
+        return target
+
+
+def _by_step(client: DBTCloudClientV2, run: Run) -> dict[int | None, list[str]]:
+    """The artifacts of those steps that have some; of the last one if the steps are not known."""
+    found: dict[int | None, list[str]] = {}
+    steps: list[int | None] = [step.index for step in run.run_steps if step.index and step.has_begun]
+    for step in steps or [None]:
+        try:
+            paths = client.list_artifacts(run.id, step)
+        except NotFoundError:
+            continue
+        if paths:
+            found[step] = paths
+    return found
+
+
+def _may_have_any(run: Run) -> bool:
+    """Whether a step has begun that runs dbt: a run whose checkout failed has no artifacts."""
+    return not run.run_steps or any("dbt " in (step.name or "") for step in run.run_steps if step.has_begun)
+
+
+def _ended_just_now(run: Run) -> bool:
+    return run.finished_at is not None and (pendulum.now("UTC") - run.finished_at).total_seconds() <= LATE

@@ -19,7 +19,11 @@ _COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 def report_failure(
-    client: DBTCloudClientV2, run: Run, log: Logger, sleep: Callable[[float], None] = time.sleep
+    client: DBTCloudClientV2,
+    run: Run,
+    log: Logger,
+    sleep: Callable[[float], None] = time.sleep,
+    ask_nodes: Callable[[Run], str] | None = None,
 ) -> str:
     """Log the failing steps of a run that has failed or was cancelled, each with the end of its log.
 
@@ -30,9 +34,10 @@ def report_failure(
         run: the run as it ended.
         log: where to.
         sleep: waits so many seconds.
+        ask_nodes: called with the run and its steps; returns what failed of the dbt project, or nothing.
 
     Returns:
-        One sentence: which run ended how, at which step, and where a person can look.
+        One sentence: which run ended how, at which step, what failed, and where a person can look.
     """
     try:
         for pause in LOG_PAUSES:
@@ -52,7 +57,7 @@ def report_failure(
             step.status.humanized,
             "\n".join(lines[-LOG_LINES:]),
         )
-    return _summary(run)
+    return _summary(run, ask_nodes(run) if ask_nodes else "")
 
 
 def _failing_steps(run: Run) -> list[RunStep]:
@@ -60,15 +65,15 @@ def _failing_steps(run: Run) -> list[RunStep]:
     return [
         step
         for step in run.run_steps
-        if step.status is RunStatus.ERROR
-        or (step.status is RunStatus.CANCELLED and (step.started_at is not None or step.logs))
+        if step.status is RunStatus.ERROR or (step.status is RunStatus.CANCELLED and step.has_begun)
     ]
 
 
-def _summary(run: Run) -> str:
+def _summary(run: Run, nodes: str) -> str:
     ended = "has failed" if run.status is RunStatus.ERROR else "has been cancelled"
     steps = _failing_steps(run)
     where = f" at step {steps[0].index}, {steps[0].name!r}" if steps else ""
-    reason = f": {run.status_message.rstrip('.')}" if run.status_message else ""
+    reasons = [nodes, (run.status_message or "").rstrip(".")]
+    reason = f": {'; '.join(filter(None, reasons))}" if any(reasons) else ""
     page = f" See {run.href}" if run.href else ""
     return f"Job run {run.id} {ended}{where}{reason}.{page}"

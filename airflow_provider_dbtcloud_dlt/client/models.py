@@ -220,6 +220,11 @@ class RunStep(Record):
     started_at: pendulum.DateTime | None = None
     finished_at: pendulum.DateTime | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it ran at all: those after a step that failed are told as cancelled."""
+        return self.status is not RunStatus.CANCELLED or self.started_at is not None or bool(self.logs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Record):

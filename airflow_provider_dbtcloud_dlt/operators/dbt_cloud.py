@@ -16,17 +16,19 @@ from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     DbtCloudError,
     Run,
-    RunStatus,
     RunTimeoutError,
 )
-from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
 from airflow_provider_dbtcloud_dlt.client.waiting import progress_of
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTerminated, AirflowTaskTimeout, airflow_base_url
 from airflow_provider_dbtcloud_dlt.deferral import WaitsForRun
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
+from airflow_provider_dbtcloud_dlt.operators.after_run import AfterRun
 from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
+from airflow_provider_dbtcloud_dlt.operators.asset_events import DbtCloudAssetEventsOperator
+from airflow_provider_dbtcloud_dlt.operators.assets import event_aliases
+from airflow_provider_dbtcloud_dlt.operators.dbt_assets import with_alias
 from airflow_provider_dbtcloud_dlt.operators.job_choice import JobChoice
 from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = [
+    "DbtCloudAssetEventsOperator",
     "DbtCloudGetJobRunArtifactOperator",
     "DbtCloudListJobRunsOperator",
     "DbtCloudListJobsOperator",
@@ -107,6 +110,18 @@ class DbtCloudRunJobOperator(WaitsForRun):
         retry_from_failure: a later try takes up the run that this task started at its point of failure,
             where dbt Cloud can do that.
         deferrable: wait in the triggerer; if not, the wait holds the worker.
+        log_results: at the run's end, tell in the task's log how dbt's nodes ended, and leave a summary in
+            the XCom ``dbt_cloud_run_results``.
+        save_artifacts: a folder's address at any object store, such as
+            ``s3://bucket/dbt/{dag_id}/{run_id}/``, into which all steps' artifacts are copied at the run's
+            end, whether it succeeded or not. Airflow's templates, and the places ``{dag_id}``, ``{run_id}``,
+            ``{task_id}``, ``{map_index}`` and ``{job_run_id}``, which is dbt Cloud's.
+        emit_assets: emit an asset event for each model, seed and snapshot that the run has written, through
+            each ``AssetAlias`` among ``outlets``; if there is none, the task gets one that is called
+            ``dbt:<DAG id>.<task id>``. Airflow takes no events from a task that fails: see
+            `DbtCloudAssetEventsOperator`.
+        asset_uri: how relations are called as assets: a URI with ``{table}``, and ``{database}`` and
+            ``{schema}`` as need be. Default: ``dbt://{database}/{schema}/{table}``.
         hook_params: further arguments of `DbtCloudHook`.
         openlineage_inject_parent_job_info: accepted from the official provider's tasks; has no effect.
 
@@ -145,9 +160,11 @@ class DbtCloudRunJobOperator(WaitsForRun):
         "loaded",
         "dbt_source",
         "dbt_vars",
+        "save_artifacts",
+        "asset_uri",
     )
     template_fields_renderers = {"loaded": "py", "dbt_vars": "py"}
-    trigger_fields: ClassVar[tuple[str, ...]] = template_fields[7:-4]  # type: ignore[assignment]
+    trigger_fields: ClassVar[tuple[str, ...]] = template_fields[7:-6]  # type: ignore[assignment]
     ui_color = "#ff694a"
 
     def __init__(
@@ -188,6 +205,10 @@ class DbtCloudRunJobOperator(WaitsForRun):
         reuse_existing_run: bool = False,
         retry_from_failure: bool = False,
         deferrable: bool = True,
+        log_results: bool = True,
+        save_artifacts: str | None = None,
+        emit_assets: bool = False,
+        asset_uri: str | None = None,
         hook_params: Mapping[str, Any] | None = None,
         openlineage_inject_parent_job_info: bool = False,
         **kwargs: Any,
@@ -238,12 +259,18 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self.reuse_existing_run = reuse_existing_run
         self.retry_from_failure = retry_from_failure
         self.deferrable = deferrable
+        self.log_results = log_results
+        self.save_artifacts = save_artifacts
+        self.emit_assets = emit_assets
+        self.asset_uri = asset_uri
         self.hook_params = dict(hook_params or {})
         self.run_id: int | None = None
         self._claim: Claim | None = None  # on a run of this task's; none on one that it joined
         self._is_starting = False
         self._is_killed = False
         self._check_arguments()
+        if emit_assets:
+            self.outlets = with_alias(self)
 
     def _check_arguments(self) -> None:
         """Refuse, while the DAG file is parsed, what can't be meant."""
@@ -251,6 +278,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self._job_choice().check()
         check_given(self.task_id, self._given(), self.additional_run_config)
         self._after_loads().check()
+        self._after_run().check()
 
     def _given(self) -> dict[str, Any]:
         """The trigger's fields that the task has as arguments."""
@@ -279,13 +307,13 @@ class DbtCloudRunJobOperator(WaitsForRun):
                 self._claim = None  # it is to go on, whatever becomes of the task from here
                 return run.id
             if run.is_terminal:
-                return self._result(run)
+                return self._result(context, run)
             if self.deferrable:
                 now = time.time()
                 limit = self.execution_timeout
                 deadline = None if limit is None else now + limit.total_seconds()
                 return self._wait_deferred(run.id, now + self.timeout, deadline)
-            return self._wait_here(run)
+            return self._wait_here(context, run)
 
     def _start(self, starter: RunStarter, context: Context) -> Run:
         """Start the run or find it, and claim it; whatever breaks that off, no run is left behind."""
@@ -340,7 +368,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
                 return self._wait_deferred(run_id, end_time, execution_deadline)
             run = ended.read_run(self.hook.get_conn())
             if run is not None and run.is_terminal:
-                return self._result(run)
+                return self._result(context, run)
             if ended.status == "timeout":
                 raise DbtCloudJobRunException(self._give_up(ended.message))
             return self._wait_deferred(run_id, end_time, execution_deadline)
@@ -431,6 +459,19 @@ class DbtCloudRunJobOperator(WaitsForRun):
             pass_load_ids=self.pass_load_ids,
         )
 
+    def _client(self) -> DBTCloudClientV2:
+        return self.hook.get_conn()
+
+    def _after_run(self) -> AfterRun:
+        return AfterRun(
+            task_id=self.task_id,
+            waits=self.wait_for_termination,
+            save_artifacts=self.save_artifacts,
+            emit_assets=self.emit_assets,
+            asset_uri=self.asset_uri,
+            client=self._client,
+        )
+
     def _trigger_body(self, marker: Marker, job_id: int) -> dict[str, Any]:
         """The trigger's fields: the task's arguments before the connection's defaults."""
         defaults = self.hook.settings.defaults
@@ -460,7 +501,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
             owned=self._claim is not None,
         )
 
-    def _wait_here(self, run: Run) -> int:
+    def _wait_here(self, context: Context, run: Run) -> int:
         try:
             ended = self.hook.get_conn().wait_for_run(
                 run.id,
@@ -473,7 +514,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
             ended = self._look_once_more(run.id)
         except RunTimeoutError as error:
             raise DbtCloudJobRunException(self._give_up(str(error))) from None
-        return self._result(ended)
+        return self._result(context, ended)
 
     def _look_once_more(self, run_id: int) -> Run:
         """The run as it ended, though the time is up.
@@ -506,11 +547,11 @@ class DbtCloudRunJobOperator(WaitsForRun):
             return f"{message} It could not be cancelled and may go on: {error}"
         return f"{message} It was cancelled."
 
-    def _result(self, run: Run) -> int:
-        if run.status is RunStatus.SUCCESS:
-            self.log.info("Job run %s has completed successfully in %s.", run.id, run.duration)
-            return run.id
-        raise DbtCloudJobRunException(report_failure(self.hook.get_conn(), run, self.log))
+    def _result(self, context: Context, run: Run) -> int:
+        uses = self._after_run().uses(context, run, event_aliases(self.outlets), self.log)
+        if why := self._why_it_failed(context, run, uses):
+            raise DbtCloudJobRunException(why)
+        return run.id
 
 
 def _names(context: Context) -> dict[str, Any]:

@@ -15,11 +15,8 @@ from airflow_provider_dbtcloud_dlt.compat import (
     AirflowNotFoundException,
     AirflowSkipException,
 )
-from airflow_provider_dbtcloud_dlt.operators.dlt_assets import (
-    check_asset_uri,
-    emit_asset_events,
-    event_aliases,
-)
+from airflow_provider_dbtcloud_dlt.operators.assets import check_asset_uri, event_aliases
+from airflow_provider_dbtcloud_dlt.operators.dlt_assets import emit_asset_events
 from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     REFRESH_MODES,
     check_choice,

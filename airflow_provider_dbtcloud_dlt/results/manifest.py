@@ -1,12 +1,54 @@
-"""What dbt's manifest says of a project's sources: https://docs.getdbt.com/reference/artifacts/manifest-json."""
+"""What is read of dbt's manifest: https://docs.getdbt.com/reference/artifacts/manifest-json.
+
+A large project's has hundreds of megabytes. Of these only what is declared here becomes Python objects; all
+else is passed over while it is decoded.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+_KindT = TypeVar("_KindT", bound=msgspec.Struct)
+
+
+class _Source(msgspec.Struct):
+    name: str = ""
+    source_name: str = ""
+    schema: str | None = None
+    identifier: str | None = None
+
+
+class _Config(msgspec.Struct):
+    materialized: str | None = None
+
+
+class _DependsOn(msgspec.Struct):
+    nodes: list[str] | None = None
+
+
+class _Node(msgspec.Struct):
+    name: str | None = None
+    alias: str | None = None
+    database: str | None = None
+    schema: str | None = None
+    relation_name: str | None = None
+    compiled_path: str | None = None
+    attached_node: str | None = None
+    config: _Config | None = None
+    depends_on: _DependsOn | None = None
+
+
+class _OfSources(msgspec.Struct):
+    sources: dict[str, _Source]
+    selectors: dict[str, Any] | None = None
+
+
+class _OfNodes(msgspec.Struct):
+    nodes: dict[str, _Node]
 
 
 @dataclass(frozen=True)
@@ -28,7 +70,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is read of a manifest.
+    """What is read of a manifest to select what was loaded.
 
     Attributes:
         sources: The tables that dbt reads.
@@ -40,48 +82,75 @@ class Manifest:
 
     @classmethod
     def read(cls, content: bytes) -> Self:
-        """Read a manifest, of which only small parts are decoded: a large project's has 100 MB and more.
+        """Read a manifest.
 
         Raises:
             ValueError: It is no manifest.
         """
-        text = content.decode("utf-8")
-        found = list(_objects(text, "sources"))
-        if not found:
-            raise ValueError("it has no sources")
+        found = _decoded(content, _OfSources)
         sources = [
-            Source(
-                source_name=str(node["source_name"]),
-                name=str(node["name"]),
-                schema=str(node.get("schema") or ""),
-                identifier=str(node.get("identifier") or node["name"]),
-            )
-            for nodes in found
-            for node in nodes.values()
-            if _is_source(node)
+            Source(one.source_name, one.name, one.schema or "", one.identifier or one.name)
+            for one in found.sources.values()
+            if one.source_name and one.name
         ]
         defaults = [
             name
-            for selectors in _objects(text, "selectors")
-            for name, selector in selectors.items()
+            for name, selector in (found.selectors or {}).items()
             if isinstance(selector, Mapping) and "definition" in selector and selector.get("default")
         ]
         return cls(tuple(sources), defaults[0] if defaults else None)
 
 
-def _is_source(node: Any) -> bool:
-    """Whether it is one: a model's `meta` may have something under the key ``sources`` too."""
-    return (
-        isinstance(node, Mapping)
-        and node.get("resource_type") == "source"
-        and {"source_name", "name"} <= {*node}
+@dataclass(frozen=True)
+class Node:
+    """What a manifest says of a model, seed, snapshot or test.
+
+    Attributes:
+        relation: The relation as SQL names it, quotes included; None if it makes none.
+        database: Where that is.
+        schema: Likewise.
+        table: What it is called there.
+        materialized: ``table``, ``view``, ``incremental``, ``ephemeral`` …
+        compiled_path: Of its compiled SQL, such as ``target/compiled/shop/models/orders.sql``.
+        tested: The nodes that a test is about; of others those that they depend on.
+    """
+
+    relation: str | None = None
+    database: str | None = None
+    schema: str | None = None
+    table: str | None = None
+    materialized: str | None = None
+    compiled_path: str | None = None
+    tested: tuple[str, ...] = ()
+
+
+def read_nodes(content: Any) -> dict[str, Node]:
+    """Read what a manifest says of its nodes, by their ids.
+
+    Args:
+        content: The file's bytes, or a memory map of it.
+
+    Raises:
+        ValueError: It is no manifest.
+    """
+    return {unique_id: _node(node) for unique_id, node in _decoded(content, _OfNodes).nodes.items()}
+
+
+def _node(node: _Node) -> Node:
+    depends_on = (node.depends_on and node.depends_on.nodes) or []
+    return Node(
+        relation=node.relation_name,
+        database=node.database,
+        schema=node.schema,
+        table=node.alias or node.name,
+        materialized=node.config.materialized if node.config else None,
+        compiled_path=node.compiled_path,
+        tested=(node.attached_node,) if node.attached_node else tuple(depends_on),
     )
 
 
-def _objects(text: str, key: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects under a key, wherever it is. Within a text the key's quotes would be escaped."""
-    for match in re.finditer(rf'"{key}"\s*:\s*(?=\{{)', text):
-        try:
-            yield json.JSONDecoder().raw_decode(text, match.end())[0]
-        except ValueError:
-            raise ValueError("it is no JSON") from None
+def _decoded(content: Any, kind: type[_KindT]) -> _KindT:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is no manifest ({error})") from None

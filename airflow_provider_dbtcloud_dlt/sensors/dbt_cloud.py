@@ -23,11 +23,9 @@ from airflow_provider_dbtcloud_dlt.client import (
     NotFoundError,
     PermissionDeniedError,
     Run,
-    RunStatus,
 )
 from airflow_provider_dbtcloud_dlt.client.blocking import SHORTEST_PAUSE
 from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE, pause_for
-from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.habits import Habits
 from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait, pause_after
 from airflow_provider_dbtcloud_dlt.compat import (
@@ -74,6 +72,9 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
             hundredth of the run's duration at most. One request serves up to 100 waiting runs.
         outage_tolerance: seconds for which an API that does not answer is outlived; default: the
             connection's, else 30 minutes. With ``mode="reschedule"`` the sensor's ``timeout`` alone counts.
+        log_results: at the run's end, tell in the task's log how dbt's nodes ended, and leave a summary in
+            the XCom ``dbt_cloud_run_results``. Where the wait ends in the triggerer, only of a run that has
+            failed.
         hook_params: further arguments of `DbtCloudHook`.
         **kwargs: of `BaseSensorOperator`: ``timeout`` (seconds, default 7 days; ends without a retry),
             ``soft_fail``, ``mode`` …
@@ -102,6 +103,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         start_in_triggerer: bool = True,
         poke_interval: timedelta | float | None = None,
         outage_tolerance: float | timedelta | None = None,
+        log_results: bool = True,
         hook_params: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -115,6 +117,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         self.outage_tolerance = (
             None if outage_tolerance is None else seconds("outage_tolerance", outage_tolerance)
         )
+        self.log_results = log_results
         self.hook_params = dict(hook_params or {})
         self._run_id_given = run_id is not None
         self._seen: Run | None = None
@@ -173,7 +176,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         self._outage.answered(time.time())
         self._wait.answered(run, time.time())
         self._show_run(context, run)
-        return PokeReturnValue(run.is_terminal, self._result(run) if run.is_terminal else None)
+        return PokeReturnValue(run.is_terminal, self._result(context, run) if run.is_terminal else None)
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -209,7 +212,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
             return self._wait_deferred(end_time, execution_deadline)
         run = ended.read_run(self.hook.get_conn())
         if run is not None and run.is_terminal:
-            return self._result(run)
+            return self._result(context, run)
         if ended.status == "timeout":
             self._fail(ended.message, AirflowSensorTimeout if is_sensors_own else DbtCloudJobRunException)
         return self._wait_deferred(end_time, execution_deadline)
@@ -263,6 +266,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
             is_soft=self.soft_fail or self.never_fail,
             pushes_result=self.do_xcom_push,
             on_worker=outcomes_on_worker(self),
+            log_results=self.log_results,
         )
         path, arguments = trigger.serialize()
         return StartTriggerArgs(
@@ -282,10 +286,9 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
             return rendered_id("run_id", self.run_id)
         return default_run_id(self.hook.settings, self.task_id)
 
-    def _result(self, run: Run) -> int:
-        if run.status is not RunStatus.SUCCESS:
-            self._fail(report_failure(self.hook.get_conn(), run, self.log))
-        self.log.info("Job run %s has completed successfully in %s.", run.id, run.duration)
+    def _result(self, context: Context, run: Run) -> int:
+        if why := self._why_it_failed(context, run):
+            self._fail(why)
         return run.id
 
     def _fail(self, message: str, kind: type[Exception] = DbtCloudJobRunException) -> NoReturn:

@@ -24,6 +24,7 @@ from airflow.triggers.base import (
 
 from airflow_provider_dbtcloud_dlt.arguments import default_run_id, rendered_id
 from airflow_provider_dbtcloud_dlt.client import (
+    DBTCloudClientV2,
     DbtCloudError,
     InvalidCredentialsException,
     InvalidRequestError,
@@ -35,6 +36,8 @@ from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.compat import delete_task_xcom
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
+from airflow_provider_dbtcloud_dlt.results.telling import summary
+from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY, report_results
 from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 
@@ -46,6 +49,9 @@ FIRST_LOOK_SECONDS = 1.0
 
 REFUSAL_SECONDS = 60.0
 """Within this time of the try's beginning, a token that is refused is taken to be wrong, not rotated."""
+
+MAX_BYTES = 32_000_000
+"""The size of a file of results above which it is not read here: decoding holds the event loop up."""
 
 Outcome = Literal["success", "skip", "timeout", "failure"]
 
@@ -121,6 +127,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         is_soft: skip the task instead of failing it.
         pushes_result: push the run's id as the task's result.
         on_worker: outcomes for which the task goes on, and ends, on a worker.
+        log_results: tell how the nodes of a run that failed ended.
     """
 
     def __init__(
@@ -137,6 +144,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         is_soft: bool = False,
         pushes_result: bool = True,
         on_worker: Sequence[Outcome] = (),
+        log_results: bool = True,
     ) -> None:
         # Nothing is checked here: an error while Airflow builds a trigger would take all others along.
         super().__init__()  # type: ignore[no-untyped-call]
@@ -152,6 +160,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         self.is_soft = is_soft
         self.pushes_result = pushes_result
         self.on_worker = on_worker
+        self.log_results = log_results
         self.timeout_after: datetime | None = None
         """Airflow's own limit for this try, which Airflow sets: it outlives a triggerer's restart."""
 
@@ -172,6 +181,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
                 "is_soft": self.is_soft,
                 "pushes_result": self.pushes_result,
                 "on_worker": self.on_worker,
+                "log_results": self.log_results,
             },
         )
 
@@ -294,10 +304,34 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         return "timeout" if ending.status == "timeout" and wait.is_own_limit else "failure"
 
     async def _reason(self, ending: Ending, wait: SensorWait, poller: Poller) -> str:
-        """Why the wait ended badly; the log gets the failing steps of a run that has failed."""
+        """Why the wait ended badly; the log gets the failing steps and nodes of a run that has failed."""
         if (run := wait.run) is None:
             return ending.message
-        return await poller.ask(lambda client: report_failure(client, run, self.log))
+        reason, summaries = await poller.ask(lambda client: self._report(client, run))
+        try:
+            for found in summaries:
+                await XCom.aset(XCOM_KEY, found, **self._place)
+        except Exception as error:  # noqa: BLE001 - the run's own result stands
+            self.log.warning("The summary of the results could not be stored. %s", error)
+        return reason
+
+    def _report(self, client: DBTCloudClientV2, run: Run) -> tuple[str, list[dict[str, Any]]]:
+        """Why a run failed, and the summary of its results if there is one; blocks."""
+        summaries: list[dict[str, Any]] = []
+
+        def ask_nodes(its_run: Run) -> str:
+            return report_results(
+                client,
+                its_run,
+                self.log,
+                [lambda _, outcome: summaries.append(summary(its_run, outcome))],
+                with_manifest=False,
+                max_bytes=MAX_BYTES,
+            )
+
+        return report_failure(
+            client, run, self.log, ask_nodes=ask_nodes if self.log_results else None
+        ), summaries
 
     def _end(self, outcome: Outcome, ended: Mapping[str, Any] | None) -> TriggerEvent:
         return _resumption(ended) if outcome in self.on_worker else _END_EVENTS[outcome]()

@@ -108,17 +108,28 @@ def no_weather(stack: FlightsStack, weather: DagRun) -> DagRun:
 def planes(stack: FlightsStack, january: DagRun) -> tuple[DagRun, DagRun]:
     """A load, and the run of the second DAG that its asset has started."""
     api = stack.airflow.api
-    api.wait_for_dag("planes_transform")
-    api.unpause("planes_transform")
+    for dag_id in ("planes_transform", "carriers_report"):
+        api.wait_for_dag(dag_id)
+        api.unpause(dag_id)
     load = run_dag(stack, "planes_load")
     assert load.state == "success", load.failures()
+    return load, started_by_asset(stack, "planes_transform")
+
+
+@pytest.fixture(scope="module")
+def report(stack: FlightsStack, planes: tuple[DagRun, DagRun]) -> DagRun:
+    """The run of the third DAG, which a model's asset has started."""
+    return started_by_asset(stack, "carriers_report")
+
+
+def started_by_asset(stack: FlightsStack, dag_id: str) -> DagRun:
     deadline = time.monotonic() + RUN_SECONDS
-    while not (runs := api.dag_runs("planes_transform")):
+    while not (runs := stack.airflow.api.dag_runs(dag_id)):
         assert time.monotonic() < deadline, "the asset has started no DAG run"
         time.sleep(0.5)
-    transform = DagRun(stack, "planes_transform", runs[0]["dag_run_id"]).watch()
-    assert transform.state == "success", transform.failures()
-    return load, transform
+    run = DagRun(stack, dag_id, runs[0]["dag_run_id"]).watch()
+    assert run.state == "success", run.failures()
+    return run
 
 
 def test_a_month_is_loaded_and_transformed(january):
@@ -228,6 +239,32 @@ def test_the_event_tells_the_second_dag_what_was_loaded(planes):
     assert event["extra"]["rows"] == summary["rows"]["planes"] == 3322
     assert event["extra"]["load_ids"] == summary["load_ids"]
     assert run.trigger.cause.endswith("] Planes loaded: 3322")
+
+
+@pytest.mark.slow
+def test_a_models_asset_starts_the_third_dag(planes, report):
+    """The event is of the second DAG's run, and tells which dbt run has built which node."""
+    _, transform = planes
+    (event,) = report.stack.airflow.api.upstream_asset_events("carriers_report", report.run_id)
+    assert event["uri"] == "duckdb://flights/analytics/delays_by_carrier"
+    assert event["source_run_id"] == transform.run_id
+    assert event["extra"]["node"] == "model.flights.delays_by_carrier"
+    assert event["extra"]["run_id"] == transform.xcom("transform")
+
+
+def test_dbts_results_are_in_the_log(january):
+    """Models and tests, with the summary in an XCom."""
+    told = january.xcom("transform", "dbt_cloud_run_results")
+    assert told["status"] == "Success"
+    assert f"{told['nodes']} nodes: " in january.log("transform")
+    assert "model  daily_summary " in january.log("transform")
+
+
+def test_the_log_names_the_failed_tests(broken):
+    """And so does the summary, of a task that has failed."""
+    told = broken.xcom("transform", "dbt_cloud_run_results")
+    assert told["failed_count"] == len(told["failed"]) > 0
+    assert f"{told['failed_count']} of {told['nodes']} nodes failed: test.flights." in broken.log("transform")
 
 
 def test_a_failed_dbt_run_fails_the_task(broken):

@@ -216,7 +216,7 @@ def test_latest_successful_run_has_the_manifest(earlier_run: Callable[..., int],
     [
         (None, summary(), "Job 1000 has no successful run yet"),
         ({"run_results": {}}, summary(), "The manifest.json of job run"),
-        ({"manifest": {}}, summary(), "it has no sources"),
+        ({"manifest": {}}, summary(), "it is no manifest"),
         ({"manifest": MANIFEST}, summary({"payments": 1}), "No loaded table is a source of the dbt project"),
         ({"manifest": MANIFEST}, NOTHING, "Nothing was loaded by shop: all steps stay as they are"),
     ],

@@ -40,6 +40,7 @@ PUBLIC = {
     },
     "hooks.dbt_cloud": {"DbtCloudConnectionError", "DbtCloudHook", "DbtCloudJobRunException"},
     "operators.dbt_cloud": {
+        "DbtCloudAssetEventsOperator",
         "DbtCloudGetJobRunArtifactOperator",
         "DbtCloudListJobRunsOperator",
         "DbtCloudListJobsOperator",

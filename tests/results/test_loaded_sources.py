@@ -37,7 +37,7 @@ def test_project_without_sources() -> None:
 @pytest.mark.parametrize("content", [b"", b"{}", b"<html>", b'{"sources": {', b'{"sources": []}', b"\xff"])
 def test_what_is_no_manifest(content: bytes) -> None:
     """Something else than a manifest is refused."""
-    with pytest.raises(ValueError, match=r"it has no sources|it is no JSON|decode"):
+    with pytest.raises(ValueError, match=r"it is no manifest \("):
         Manifest.read(content)
 
 

@@ -23,7 +23,14 @@ SOFT = pytest.mark.parametrize("soft", ["soft_fail", "never_fail"])
 
 def sensor(run_id: Any = None, **arguments: Any) -> DbtCloudJobRunSensor:
     return DbtCloudJobRunSensor(
-        **{"task_id": "wait", "run_id": run_id, "poke_interval": 0.05, "timeout": 30, **arguments}
+        **{
+            "task_id": "wait",
+            "run_id": run_id,
+            "poke_interval": 0.05,
+            "timeout": 30,
+            "log_results": False,
+            **arguments,
+        }
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 from airflow.sdk import BaseHook
 from airflow.sdk.execution_time.comms import DeleteXCom, GetXCom, SetXCom, XComResult
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from dbt_artifacts import result, run_results
 from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt.compat import STARTS_IN_TRIGGERER
@@ -56,7 +57,13 @@ def airflow(mocker: MockerFixture) -> FakeAirflow:
 
 
 def trigger(run_id: Any = None, **more: Any) -> DbtCloudRunSensorTrigger:
-    arguments = {"dbt_cloud_conn_id": "dbt_cloud_default", "run_id": run_id, "poll_interval": 0.05, **more}
+    arguments = {
+        "dbt_cloud_conn_id": "dbt_cloud_default",
+        "run_id": run_id,
+        "poll_interval": 0.05,
+        "log_results": False,
+        **more,
+    }
     return DbtCloudRunSensorTrigger(**arguments)
 
 
@@ -181,6 +188,39 @@ def test_log_says_why(emu: Emulator, airflow: FakeAirflow, capsys: pytest.Captur
     log = capsys.readouterr().out
     assert "has failed at step 3, 'Invoke dbt with `dbt build`'" in log
     assert "Database Error in model daily_delays" in log
+
+
+def _fails_with_results(emu: Emulator) -> None:
+    results = run_results(result("model.shop.a", "error", message="no table x"), result("model.shop.b"))
+    emu.script_job(emu.job_id, seconds=0.1, steps=FAILING, artifacts={"run_results.json": results})
+
+
+def test_failed_nodes_are_told(
+    emu: Emulator, airflow: FakeAirflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the log and in an XCom; no manifest is read for it, which is large."""
+    _fails_with_results(emu)
+    event_of(trigger(emu.trigger(), log_results=True))
+    assert "1 of 2 nodes failed: model.shop.a (no table x)" in capsys.readouterr().out
+    assert airflow.xcoms["wait", "dbt_cloud_run_results"]["counts"] == {"error": 1, "success": 1}
+    assert not [path for _, path in emu.requests if "manifest" in path]
+
+
+def test_summary_that_cannot_be_stored(
+    emu: Emulator, airflow: FakeAirflow, capsys: pytest.CaptureFixture[str], mocker: MockerFixture
+) -> None:
+    """It hides nothing of the run's own result."""
+    _fails_with_results(emu)
+    aset = DbtCloudRunSensorTrigger.run.__globals__["XCom"].aset
+
+    async def refuse(key: str, *more: Any, **place: Any) -> None:
+        if key == "dbt_cloud_run_results":
+            raise ConnectionError("Airflow's database is locked")
+        await aset(key, *more, **place)
+
+    mocker.patch("airflow.sdk.execution_time.xcom.XCom.aset", refuse)
+    assert isinstance(event_of(trigger(emu.trigger(), log_results=True)), TaskFailedEvent)
+    assert "could not be stored. Airflow's database is locked" in capsys.readouterr().out
 
 
 def test_soft_failure(emu: Emulator, airflow: FakeAirflow) -> None:
