@@ -82,6 +82,8 @@ class Trials:
             "job_id": self.job_id,
             "check_interval": 2,
             "deferrable": True,
+            # Scripted runs leave no artifacts: ours would wait for them.
+            **({"log_results": False} if self.provider is OURS else {}),
             **dict(self.arguments),
         }
         return {
