@@ -8,6 +8,7 @@ interpreter of its own each time, as Airflow's DAG processor does it, which has 
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,8 @@ parsed = time.perf_counter()
 load = None
 if sys.argv[2:]:
     import datetime as dt
-    run = found["DAG"].test(logical_date=dt.datetime(2013, 1, 1, tzinfo=dt.UTC))
+    # Of a run by hand the interval is the one that has ended then: January.
+    run = found["DAG"].test(logical_date=dt.datetime(2013, 2, 1, tzinfo=dt.UTC))
     (task,) = run.get_task_instances()
     assert task.state == "success", task.state
     load = task.duration
@@ -51,12 +53,14 @@ class Side:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.database = folder / f"{name}.duckdb"
-        self._file = DAG_FILES / f"{name}.py"
         self._folder = folder / name
+        dags = self._folder / "dags"  # of which Airflow reads every file
+        dags.mkdir(parents=True)
+        self._file = Path(shutil.copy(DAG_FILES / f"{name}.py", dags))
         self._env = isolated_environment(self._folder) | {
             "AIRFLOW_HOME": str(self._folder / "airflow"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "DESTINATION__DUCKDB__CREDENTIALS": str(self.database),
             "PYTHONPATH": f"{DAGS}:{Path(__file__).parent.parent}",
             "PYTHONDONTWRITEBYTECODE": "1",
