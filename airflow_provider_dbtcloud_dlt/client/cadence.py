@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from airflow_provider_dbtcloud_dlt.client.looks import SeenRun
 from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
 
 SHORTEST_PAUSE = 2.0
@@ -57,7 +58,9 @@ class Habit:
         return cls(earliest, latest) if latest - earliest <= _LARGEST_SPREAD * latest else None
 
 
-def pause_for(run: Run, now: float, habit: Habit | None = None, shortest: float = SHORTEST_PAUSE) -> float:
+def pause_for(
+    run: SeenRun, now: float, habit: Habit | None = None, shortest: float = SHORTEST_PAUSE
+) -> float:
     """Seconds until the next look at a run that goes on.
 
     Args:
@@ -79,7 +82,7 @@ def pause_for(run: Run, now: float, habit: Habit | None = None, shortest: float 
     return max(shortest, min(sparse, habit.earliest - elapsed))
 
 
-def _while_queued(run: Run, now: float, habit: Habit | None) -> float:
+def _while_queued(run: SeenRun, now: float, habit: Habit | None) -> float:
     """It can't end before it has started, and then not for as long as its job takes."""
     queued = 0.0 if run.created_at is None else now - run.created_at.timestamp()
     if habit is None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from airflow_provider_dbtcloud_dlt.client.cadence import HISTORY_LENGTH, Habit, pause_for
 from airflow_provider_dbtcloud_dlt.client.errors import DbtCloudError
+from airflow_provider_dbtcloud_dlt.client.looks import SeenRun
 from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
 
 _WORTH_ASKING_SECONDS = 20.0
@@ -35,7 +36,7 @@ class Habits:
         self._known: dict[int, tuple[Habit | None, float]] = {}
         self._wanted: dict[int, None] = {}
 
-    def of(self, run: Run, now: float) -> Habit | None:
+    def of(self, run: SeenRun, now: float) -> Habit | None:
         """The habit of the run's job, as far as it is known; if it is not, it will be asked for.
 
         Args:
@@ -50,7 +51,7 @@ class Habits:
             self._wanted[job_id] = None
         return habit
 
-    def pause(self, client: ListsRuns, run: Run, now: float, shortest: float, left: float) -> float:
+    def pause(self, client: ListsRuns, run: SeenRun, now: float, shortest: float, left: float) -> float:
         """Seconds until the next look at a run that goes on, for one who waits alone; may ask, and blocks.
 
         Args:
@@ -103,6 +104,6 @@ def earlier_runs(client: ListsRuns, job_id: int) -> list[Run]:
     )
 
 
-def _age(run: Run, now: float) -> float:
+def _age(run: SeenRun, now: float) -> float:
     since = run.started_at or run.created_at
     return 0.0 if since is None else now - since.timestamp()

@@ -98,9 +98,13 @@ class Transport:
             lambda: answers.decode(request, self._attempt(request), host=self._host)
         )
 
+    def answer(self, request: protocol.Request) -> answers.Answer:
+        """Likewise, and return the good answer as it came."""
+        return self._retrying(request)(lambda: self._checked(request, self._attempt(request)))
+
     def content(self, request: protocol.Request) -> bytes:
         """Likewise for an answer that is a file; return the file's bytes."""
-        return self._retrying(request)(lambda: self._checked(request, self._attempt(request)).body)
+        return self.answer(request).body
 
     def download(self, request: protocol.Request, target: Path) -> int:
         """Likewise, streamed to a file that appears only when it is whole; return its size in bytes."""

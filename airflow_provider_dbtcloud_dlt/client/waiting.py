@@ -17,7 +17,8 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
     ServerError,
 )
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
-from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
+from airflow_provider_dbtcloud_dlt.client.looks import SeenRun
+from airflow_provider_dbtcloud_dlt.client.models import RunStatus
 
 DEFAULT_OUTAGE_TOLERANCE = 30 * 60.0
 NOT_FOUND_TOLERANCE = 60.0
@@ -57,7 +58,7 @@ class Ending:
     message: str
 
 
-def ending_of(run: Run) -> Ending | None:
+def ending_of(run: SeenRun) -> Ending | None:
     """The run's own end, or ``None`` while it goes on."""
     if run.status not in _ENDINGS:
         return None
@@ -66,7 +67,7 @@ def ending_of(run: Run) -> Ending | None:
     return Ending(status, f"Job run {run.id} {words}{reason}")
 
 
-def progress_of(run: Run, now: float) -> str:
+def progress_of(run: SeenRun, now: float) -> str:
     """How far a run that goes on has come: its state, and how long it has run, or else was queued."""
     since = run.started_at or run.created_at
     return _progress(run.status, run.started_at is not None, since.timestamp() if since else None, now)
@@ -108,7 +109,7 @@ class Wait:
         limits = [limit for limit in (self.end_time, self.execution_deadline) if limit is not None]
         return min(limits, default=None)
 
-    def answered(self, run: Run, now: float) -> Ending | None:
+    def answered(self, run: SeenRun, now: float) -> Ending | None:
         """The API showed the run."""
         self._failing_since = self._missing_since = None
         # Of thousands of runs only that is kept which a message may need one day.

@@ -32,6 +32,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     Run,
 )
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
+from airflow_provider_dbtcloud_dlt.client.looks import SeenRun
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.compat import delete_task_xcom
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
@@ -81,11 +82,11 @@ class SensorWait(Wait):
     run: Run | None = field(default=None, init=False)
     is_refused: bool = field(default=False, init=False)
 
-    def answered(self, run: Run, now: float) -> Ending | None:
+    def answered(self, run: SeenRun, now: float) -> Ending | None:
         """The API showed the run."""
         if not self.shown.done():
             self.shown.set_result(run.href)
-        if run.is_terminal:
+        if isinstance(run, Run) and run.is_terminal:
             self.run = run
         return Wait.answered(self, run, now)
 

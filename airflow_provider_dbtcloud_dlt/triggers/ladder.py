@@ -18,14 +18,14 @@ from airflow_provider_dbtcloud_dlt.client import (
     MalformedAnswerError,
     NotFoundError,
     RejectedRequestError,
-    Run,
 )
+from airflow_provider_dbtcloud_dlt.client.looks import SeenRun
 from airflow_provider_dbtcloud_dlt.client.protocol import PAGE_SIZE
 from airflow_provider_dbtcloud_dlt.triggers.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
-Seen = Run | DbtCloudError
+Seen = SeenRun | DbtCloudError
 
 _LEFT_OUT_SECONDS = 60.0
 """A list may lag behind by some seconds: one that leaves out an existing run for so long is not honest."""
@@ -50,7 +50,7 @@ class Question:
     rung: Rung
     run_ids: Sequence[int]
 
-    def ask(self, client: DBTCloudClientV2) -> list[Run]:
+    def ask(self, client: DBTCloudClientV2) -> list[SeenRun]:
         """Ask; blocks.
 
         Raises:
@@ -59,8 +59,8 @@ class Question:
         if self.rung is Rung.SINGLY:
             return [client.get_run(self.run_ids[0])]
         if self.rung is Rung.BY_IDS:
-            return list(client.list_runs(pk__in=list(self.run_ids), limit=len(self.run_ids)))
-        return list(client.list_runs(id__gt=min(self.run_ids) - 1, order_by="id", limit=PAGE_SIZE))
+            return client.look_at_runs(pk__in=list(self.run_ids), limit=len(self.run_ids))
+        return client.look_at_runs(id__gt=min(self.run_ids) - 1, order_by="id")
 
 
 class Ladder:
@@ -113,7 +113,7 @@ class Ladder:
         return Question(Rung.SINGLY if len(run_ids) == 1 else self.rung, run_ids)
 
     def read(
-        self, question: Question, answer: Sequence[Run] | DbtCloudError, now: float
+        self, question: Question, answer: Sequence[SeenRun] | DbtCloudError, now: float
     ) -> Mapping[int, Seen]:
         """What was learnt, of runs that were asked for and perhaps of others.
 
@@ -128,7 +128,7 @@ class Ladder:
         return {run.id: run for run in answer}
 
     def _read_single(
-        self, run_id: int, answer: Sequence[Run] | DbtCloudError, now: float
+        self, run_id: int, answer: Sequence[SeenRun] | DbtCloudError, now: float
     ) -> Mapping[int, Seen]:
         if isinstance(answer, DbtCloudError):
             if isinstance(answer, NotFoundError):  # no list can have it yet

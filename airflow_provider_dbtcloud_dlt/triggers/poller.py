@@ -24,10 +24,10 @@ from airflow_provider_dbtcloud_dlt.client import (
     InvalidCredentialsException,
     NotFoundError,
     RateLimitError,
-    Run,
 )
 from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE, pause_for
 from airflow_provider_dbtcloud_dlt.client.habits import Habits, earlier_runs
+from airflow_provider_dbtcloud_dlt.client.looks import SeenRun
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Outage, Wait, pause_after
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.triggers.budget import Budget
@@ -366,7 +366,7 @@ class Poller:
         answer = await self._answer(earlier_runs, client, job_id)
         self._habits.learn(job_id, answer, self._clock())
 
-    async def _answer(self, ask: Callable[..., list[Run]], *args: Any) -> Sequence[Run] | DbtCloudError:
+    async def _answer(self, ask: Callable[..., Sequence[T]], *args: Any) -> Sequence[T] | DbtCloudError:
         loop = asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(self._threads, ask, *args)
@@ -389,7 +389,7 @@ class Poller:
             pause = self._pause(one, now + skew) if any(item.interval is None for item in waiting) else 0.0
             for item in waiting:
                 # An interval is from look to look; after a failure, which may have taken long, it is a rest.
-                item.saw(one, now, asked_at if isinstance(one, Run) else answered_at, pause)
+                item.saw(one, now, answered_at if isinstance(one, DbtCloudError) else asked_at, pause)
             self._reschedule(run_id)
 
     def _pause(self, seen: Seen, now: float) -> float:
@@ -398,7 +398,7 @@ class Poller:
         return 0.0 if seen.is_terminal else pause_for(seen, now, self._habits.of(seen, now))
 
     def _judge(
-        self, client: DBTCloudClientV2, question: Question, answer: Sequence[Run] | DbtCloudError
+        self, client: DBTCloudClientV2, question: Question, answer: Sequence[SeenRun] | DbtCloudError
     ) -> None:
         """It is an outage when nothing could be learnt of any run; one run's trouble is its waiters'."""
         if not isinstance(answer, DbtCloudError) or isinstance(answer, NotFoundError):
