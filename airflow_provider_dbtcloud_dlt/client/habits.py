@@ -50,6 +50,11 @@ class Habits:
             self._wanted[job_id] = None
         return habit
 
+    def known(self, run: Run) -> Habit | None:
+        """The habit of the run's job, as far as it is known; nothing is asked for."""
+        habit, _ = self._known.get(run.job_definition_id or 0, (None, 0.0))
+        return habit
+
     def pause(self, client: ListsRuns, run: Run, now: float, shortest: float, left: float) -> float:
         """Seconds until the next look at a run that goes on, for one who waits alone; may ask, and blocks.
 

@@ -28,10 +28,12 @@ from airflow_provider_dbtcloud_dlt.client import (
 )
 from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE, pause_for
 from airflow_provider_dbtcloud_dlt.client.habits import Habits, earlier_runs
+from airflow_provider_dbtcloud_dlt.client.progress import INCLUDED
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Outage, Wait, pause_after
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.triggers.budget import Budget
 from airflow_provider_dbtcloud_dlt.triggers.ladder import Ladder, Question, Seen
+from airflow_provider_dbtcloud_dlt.triggers.progress import Sight, TriggerGlances
 from airflow_provider_dbtcloud_dlt.triggers.schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ LONGEST_ALARM = 3600.0
 
 ASIDES_AT_ONCE = 2
 """So many other questions, beside the looks, are asked at once."""
+GLANCES_AT_ONCE = 1
+"""Of those that tell how far a run has come."""
 
 T = TypeVar("T")
 
@@ -160,6 +164,9 @@ class Poller:
         hook: looks the connection up, and makes the client.
         key: under which it is found.
         clock: tells the seconds since the epoch.
+
+    Attributes:
+        progress: tells in the logs of those who wait how far their runs have come.
     """
 
     def __init__(self, hook: DbtCloudHook, key: PollerKey, clock: Callable[[], float] = time.time) -> None:
@@ -177,8 +184,9 @@ class Poller:
         self._next_start = 0.0
         self._changed = asyncio.Event()
         self._asides = asyncio.Semaphore(ASIDES_AT_ONCE)
+        self.progress = TriggerGlances(self._glance)
         self._threads = ThreadPoolExecutor(
-            MOST_REQUESTS_AT_ONCE + ASIDES_AT_ONCE, thread_name_prefix="dbt-cloud-poller"
+            MOST_REQUESTS_AT_ONCE + ASIDES_AT_ONCE + GLANCES_AT_ONCE, thread_name_prefix="dbt-cloud-poller"
         )
         self._requests: set[asyncio.Task[None]] = set()
         self._asked: set[int] = set()
@@ -327,6 +335,21 @@ class Poller:
                 await asyncio.sleep(pause)
             return await loop.run_in_executor(self._threads, contextvars.copy_context().run, ask, client)
 
+    async def _glance(self, run_id: int) -> Sight:
+        """Look at a run's steps, as soon as that takes nothing from those who wait.
+
+        Raises:
+            DbtCloudError: the connection can't be used, or the run could not be read.
+        """
+        loop = asyncio.get_running_loop()
+        client = await self._hook.aget_conn()
+        while (pause := self._account_budget().spare_in(loop.time())) > 0:
+            await asyncio.sleep(pause)
+        answer = await self._answer(client.get_run, run_id, INCLUDED)
+        if isinstance(answer, DbtCloudError):
+            raise answer
+        return Sight(answer, self._clock() + client.clock_skew, self._habits.known(answer))
+
     def _account_budget(self) -> Budget:
         """The budget of the account; the connection has been looked up."""
         if self._budget is None:
@@ -366,7 +389,7 @@ class Poller:
         answer = await self._answer(earlier_runs, client, job_id)
         self._habits.learn(job_id, answer, self._clock())
 
-    async def _answer(self, ask: Callable[..., list[Run]], *args: Any) -> Sequence[Run] | DbtCloudError:
+    async def _answer(self, ask: Callable[..., T], *args: Any) -> T | DbtCloudError:
         loop = asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(self._threads, ask, *args)
