@@ -116,6 +116,7 @@ class WaitsForRun(BaseOperator):
         end_time: float,
         execution_deadline: float | None,
         owner: Mapping[str, Any] | None = None,
+        log_progress: bool = False,
         **kwargs: Any,
     ) -> NoReturn:
         """Let the triggerer wait; `kwargs` come back to ``execute_complete`` beside the limits.
@@ -126,6 +127,7 @@ class WaitsForRun(BaseOperator):
             end_time: when to give up, in seconds since the epoch.
             execution_deadline: likewise, by the task's ``execution_timeout``.
             owner: the task instance, if killing it shall cancel the run.
+            log_progress: tell of the run's steps meanwhile.
             **kwargs: plain JSON.
         """
         self.defer(
@@ -139,6 +141,7 @@ class WaitsForRun(BaseOperator):
                 execution_deadline=execution_deadline,
                 outage_tolerance=self._outage_tolerance(),
                 owner=owner,
+                log_progress=log_progress,
             ),
             method_name="execute_complete",
             kwargs={

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError, Run
-from airflow_provider_dbtcloud_dlt.client.artifacts import RunArtifacts
+from airflow_provider_dbtcloud_dlt.client.artifacts import PAUSES, RunArtifacts
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
 from airflow_provider_dbtcloud_dlt.results import telling
 from airflow_provider_dbtcloud_dlt.results.manifest import Node, read_nodes
@@ -38,6 +38,7 @@ def report_results(
     with_manifest: bool = True,
     max_bytes: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    pauses: Sequence[float] = PAUSES,
 ) -> str:
     """Log how the nodes of an ended run ended, and do with it what else is wanted.
 
@@ -52,6 +53,7 @@ def report_results(
         with_manifest: whether the manifests are read, which are large.
         max_bytes: the size of a file above which it is not read.
         sleep: waits so many seconds.
+        pauses: seconds between two looks for artifacts that are not there yet.
 
     Returns:
         A clause that says which nodes failed; empty if none did.
@@ -59,7 +61,7 @@ def report_results(
     told = ""
     with _warned(log, f"The results of job run {run.id} can't be told"):
         with opened_results(
-            client, run, log, with_manifest=with_manifest, max_bytes=max_bytes, sleep=sleep
+            client, run, log, with_manifest=with_manifest, max_bytes=max_bytes, sleep=sleep, pauses=pauses
         ) as (artifacts, outcome):
             if tell:
                 told = _tell(artifacts.run, outcome, log)
@@ -78,6 +80,7 @@ def opened_results(
     with_manifest: bool = True,
     max_bytes: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    pauses: Sequence[float] = PAUSES,
 ) -> Iterator[tuple[RunArtifacts, Outcome]]:
     """Read how the nodes of an ended run ended; arguments as in `report_results`.
 
@@ -90,7 +93,7 @@ def opened_results(
     if not run.run_steps:
         run = client.get_run(run.id, include_related=["run_steps"])
     with tempfile.TemporaryDirectory(prefix="dbt-cloud-run-") as folder:
-        artifacts = RunArtifacts.listed(client, run, Path(folder), log, sleep)
+        artifacts = RunArtifacts.listed(client, run, Path(folder), log, sleep, pauses)
         yield artifacts, _Reader(artifacts, log, max_bytes).outcome(with_manifest=with_manifest)
 
 

@@ -210,8 +210,8 @@ def _section(size: int, repeats: int, found: dict[str, list[Played]]) -> Section
     ours, official = (spreads(one.cells for one in played) for played in found.values())
     return Section(
         f"{size} deferrable sensors in a real Airflow",
-        f"One triggerer, PostgreSQL, LocalExecutor with {PARALLELISM} slots, a look every {POLL_SECONDS} s; {repeats} "
-        "DAG runs each, medians, with least and most. The dbt runs begin to end "
+        f"One triggerer, PostgreSQL, LocalExecutor with {PARALLELISM} slots, a look every {POLL_SECONDS} s; "
+        f"{repeats} DAG runs each, medians, with least and most. The dbt runs begin to end "
         f"{FIRST_ENDS_AFTER:g} s after all sensors wait.",
         COMPARED,
         list(compare(MEASURED, ours, official)),

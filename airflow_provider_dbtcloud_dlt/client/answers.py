@@ -157,7 +157,7 @@ def retry_after(answer: Answer) -> float | None:
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-        return max(0.0, moment.timestamp() - time.time())
+        return max(0.0, moment.timestamp() - time.time() - clock_skew(answer.headers, time.time()))
     except (ValueError, TypeError, OverflowError):
         return None
 

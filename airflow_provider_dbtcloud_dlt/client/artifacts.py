@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -96,9 +96,10 @@ class RunArtifacts:
         folder: Path,
         log: Logger,
         sleep: Callable[[float], None] = time.sleep,
+        pauses: Sequence[float] = PAUSES,
     ) -> RunArtifacts:
         """List them, waiting a little if the run has only just ended and none are there yet."""
-        for pause in PAUSES:
+        for pause in pauses:
             by_step = _by_step(client, run)
             if by_step or not _may_have_any(run) or not _ended_just_now(run):
                 break

@@ -17,6 +17,7 @@ from airflow_provider_dbtcloud_dlt.client.errors import (
     RunTimeoutError,
     UnreachableError,
 )
+from airflow_provider_dbtcloud_dlt.client.glances import Glances
 from airflow_provider_dbtcloud_dlt.client.habits import Habits, ListsRuns
 from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
 from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait, pause_after
@@ -49,6 +50,7 @@ def wait_for_run(
     cancel_on_timeout: bool,
     on_answer: Callable[[Run], object] | None,
     on_refusal: Callable[[], ShowsRuns] | None,
+    glances: Glances | None,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Run:
@@ -93,7 +95,18 @@ def wait_for_run(
             raise RunTimeoutError(f"{ending.message}{cancelled}", run=run)
         if ending is not None and run is not None:
             return run
-        sleep(wait.next_look(pause, clock()))
+        now = clock()
+        if glances is None or run is None:
+            sleep(wait.next_look(pause, now))
+        else:
+            glances.rest(
+                run.id,
+                wait.next_look(pause, now),
+                left=wait.left(now),
+                habit=habits.known(run),
+                clock=clock,
+                sleep=sleep,
+            )
 
 
 def _cancel_late(client: ShowsRuns, run_id: int | str) -> str:

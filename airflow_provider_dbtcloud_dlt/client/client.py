@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from airflow_provider_dbtcloud_dlt.client import answers, checks, protocol
 from airflow_provider_dbtcloud_dlt.client.blocking import wait_for_run
 from airflow_provider_dbtcloud_dlt.client.errors import MalformedAnswerError
+from airflow_provider_dbtcloud_dlt.client.glances import Glances
 from airflow_provider_dbtcloud_dlt.client.looks import SeenRun, read_looks
 from airflow_provider_dbtcloud_dlt.client.models import (
     Account,
@@ -255,6 +256,7 @@ class DBTCloudClientV2:
         cancel_on_timeout: bool = False,
         on_answer: Callable[[Run], object] | None = None,
         on_refusal: Callable[[], DBTCloudClientV2] | None = None,
+        glances: Glances | None = None,
     ) -> Run:
         """Wait until a run has ended; how it ended is for the caller to judge.
 
@@ -271,6 +273,7 @@ class DBTCloudClientV2:
             on_answer: called with the run at every look; a true result ends the wait.
             on_refusal: called when the token is refused, as one is that was rotated; returns the client to go
                 on with.
+            glances: tells of the run's steps between the looks; default: nobody does.
 
         Returns:
             The run, ended: as success, error or cancelled.
@@ -291,6 +294,7 @@ class DBTCloudClientV2:
             cancel_on_timeout=cancel_on_timeout,
             on_answer=on_answer,
             on_refusal=on_refusal,
+            glances=glances,
             clock=self._clock,
             sleep=self._sleep,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
 from airflow_provider_dbtcloud_dlt.client.errors import DbtCloudError
@@ -24,6 +24,7 @@ def report_failure(
     log: Logger,
     sleep: Callable[[float], None] = time.sleep,
     ask_nodes: Callable[[Run], str] | None = None,
+    pauses: Sequence[float] = LOG_PAUSES,
 ) -> str:
     """Log the failing steps of a run that has failed or was cancelled, each with the end of its log.
 
@@ -35,12 +36,13 @@ def report_failure(
         log: where to.
         sleep: waits so many seconds.
         ask_nodes: called with the run and its steps; returns what failed of the dbt project, or nothing.
+        pauses: seconds before each look for a failing step's log.
 
     Returns:
         One sentence: which run ended how, at which step, what failed, and where a person can look.
     """
     try:
-        for pause in LOG_PAUSES:
+        for pause in pauses:
             sleep(pause)
             run = client.get_run(run.id, include_related=["run_steps"])
             if all(step.logs for step in _failing_steps(run)):

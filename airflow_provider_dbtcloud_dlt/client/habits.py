@@ -36,19 +36,25 @@ class Habits:
         self._known: dict[int, tuple[Habit | None, float]] = {}
         self._wanted: dict[int, None] = {}
 
-    def of(self, run: SeenRun, now: float) -> Habit | None:
+    def of(self, run: SeenRun, now: float, skew: float = 0.0) -> Habit | None:
         """The habit of the run's job, as far as it is known; if it is not, it will be asked for.
 
         Args:
             run: one that goes on.
-            now: seconds since the epoch.
+            now: seconds since the epoch, here.
+            skew: seconds by which dbt Cloud's clock is ahead.
         """
         job_id = run.job_definition_id
         if job_id is None:
             return None
         habit, expires = self._known.get(job_id, (None, 0.0))
-        if now >= expires and _age(run, now) >= _WORTH_ASKING_SECONDS:
+        if now >= expires and _age(run, now + skew) >= _WORTH_ASKING_SECONDS:
             self._wanted[job_id] = None
+        return habit
+
+    def known(self, run: Run) -> Habit | None:
+        """The habit of the run's job, as far as it is known; nothing is asked for."""
+        habit, _ = self._known.get(run.job_definition_id or 0, (None, 0.0))
         return habit
 
     def pause(self, client: ListsRuns, run: SeenRun, now: float, shortest: float, left: float) -> float:
@@ -61,14 +67,14 @@ class Habits:
             shortest: seconds between two looks at least.
             left: seconds until the wait's time is up: asking may take its time, and must not outlast it.
         """
-        now += client.clock_skew
-        self.of(run, now)
+        skew = client.clock_skew
+        self.of(run, now, skew)
         if left > 2 * client.retry_budget and (job_id := self.next_wanted(now)):
             try:
                 self.learn(job_id, earlier_runs(client, job_id), now)
             except DbtCloudError as error:
                 self.learn(job_id, error, now)
-        return pause_for(run, now, self.of(run, now), shortest)
+        return pause_for(run, now + skew, self.of(run, now, skew), shortest)
 
     @property
     def are_wanted(self) -> bool:

@@ -18,6 +18,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     Run,
     RunTimeoutError,
 )
+from airflow_provider_dbtcloud_dlt.client.glances import Glances
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
 from airflow_provider_dbtcloud_dlt.client.waiting import progress_of
@@ -110,6 +111,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
         retry_from_failure: a later try takes up the run that this task started at its point of failure,
             where dbt Cloud can do that.
         deferrable: wait in the triggerer; if not, the wait holds the worker.
+        log_progress: tell in the task's log of the run's steps as they begin and end, with an estimate from
+            earlier runs: a request a minute at most, the first after half a minute.
         log_results: at the run's end, tell in the task's log how dbt's nodes ended, and leave a summary in
             the XCom ``dbt_cloud_run_results``.
         save_artifacts: a folder's address at any object store, such as
@@ -205,6 +208,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         reuse_existing_run: bool = False,
         retry_from_failure: bool = False,
         deferrable: bool = True,
+        log_progress: bool = True,
         log_results: bool = True,
         save_artifacts: str | None = None,
         emit_assets: bool = False,
@@ -259,6 +263,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self.reuse_existing_run = reuse_existing_run
         self.retry_from_failure = retry_from_failure
         self.deferrable = deferrable
+        self.log_progress = log_progress
         self.log_results = log_results
         self.save_artifacts = save_artifacts
         self.emit_assets = emit_assets
@@ -499,6 +504,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
             execution_deadline=execution_deadline,
             owner=self._claim.task if self._claim else None,
             owned=self._claim is not None,
+            log_progress=self.log_progress,
         )
 
     def _wait_here(self, context: Context, run: Run) -> int:
@@ -509,12 +515,16 @@ class DbtCloudRunJobOperator(WaitsForRun):
                 timeout=self.timeout,
                 outage_tolerance=self._outage_tolerance(),
                 on_refusal=self.hook.reconnect,
+                glances=self._glances(),
             )
         except AirflowTaskTimeout:
             ended = self._look_once_more(run.id)
         except RunTimeoutError as error:
             raise DbtCloudJobRunException(self._give_up(str(error))) from None
         return self._result(context, ended)
+
+    def _glances(self) -> Glances | None:
+        return Glances(self._quick_client, self.log, 2 * KILL_TIMEOUT) if self.log_progress else None
 
     def _look_once_more(self, run_id: int) -> Run:
         """The run as it ended, though the time is up.

@@ -17,6 +17,9 @@ _BURST_SECONDS = 10.0
 _CALM_SECONDS = 60.0
 """After so long without a delay the budget is said to be enough again."""
 _FIRST_COOL_DOWN = 1.0
+SPARE_PER_MINUTE = 100.0
+SPARE_SHARE = 0.1
+"""Of an account's budget: what no wait depends on gets so much at most."""
 
 # Kept for the life of the process: who comes next must not find a cool-down forgotten.
 _budgets: dict[tuple[str, str], Budget] = {}
@@ -36,6 +39,7 @@ class Budget:
         self._wishes: dict[str, float] = {}
         self._used_until = 0.0
         self._closed_until = 0.0
+        self._spare_from = 0.0
         self._cool_down = _FIRST_COOL_DOWN
         self._short_since: float | None = None
         self._delayed_at = 0.0
@@ -61,14 +65,30 @@ class Budget:
             self._short_since = None
         return start
 
+    def spare_in(self, now: float) -> float:
+        """Take one of the requests that the waits leave over, for what none of them depends on.
+
+        Returns:
+            Zero when it was taken; else the seconds after which to try again. At least half of what may be
+            used at once stays with the waits.
+        """
+        cost = 60 / self.per_minute
+        used_until = max(now, self._used_until) + cost
+        opens = max(self._closed_until, self._spare_from, used_until - _BURST_SECONDS / 2)
+        if opens > now:
+            return opens - now
+        self._used_until = used_until
+        self._spare_from = now + max(60 / SPARE_PER_MINUTE, cost / SPARE_SHARE)
+        return 0.0
+
     def opens(self, reserved: float) -> float:
         """When a reserved request may really be made: after a cool-down, if there is one."""
         return max(reserved, self._closed_until)
 
     def refused(self, error: RateLimitError, now: float) -> None:
         """The account's limit was hit, by whomever: nobody here asks until it has cooled down."""
-        asked = error.retry_after
-        pause = self._cool_down if asked is None else min(asked, MAX_RETRY_AFTER)
+        # A server that asks for no pause at all means it as little as one that says nothing.
+        pause = min(error.retry_after or self._cool_down, MAX_RETRY_AFTER)
         if now >= self._closed_until:  # else that was a request that was on its way already
             self._cool_down = min(2 * self._cool_down, MAX_RETRY_AFTER)
         self._closed_until = max(self._closed_until, now + pause)

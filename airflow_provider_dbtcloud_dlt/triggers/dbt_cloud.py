@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         outage_tolerance: seconds for which an API that does not answer is outlived.
         owner: the task instance that started the run (`dag_id`, `run_id`, `task_id`, `map_index`): when it
             is killed while it waits, the run is cancelled. Default: nobody; the run is left alone.
+        log_progress: tell in the task's log of the run's steps as they begin and end.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         execution_deadline: float | None = None,
         outage_tolerance: float = DEFAULT_OUTAGE_TOLERANCE,
         owner: Mapping[str, Any] | None = None,
+        log_progress: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
@@ -66,6 +69,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         self.execution_deadline = execution_deadline
         self.outage_tolerance = outage_tolerance
         self.owner = None if owner is None else dict(owner)
+        self.log_progress = log_progress
         self._has_ended = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -82,6 +86,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
                 "execution_deadline": self.execution_deadline,
                 "outage_tolerance": self.outage_tolerance,
                 "owner": self.owner,
+                "log_progress": self.log_progress,
             },
         )
 
@@ -90,7 +95,8 @@ class DbtCloudRunJobTrigger(BaseTrigger):
         wait = Wait(self.run_id, self.end_time, self.execution_deadline, self.outage_tolerance)
         poller = Poller.shared(self.conn_id, self.account_id, self.hook_params)
         async with poller.subscribed(wait, self.poll_interval) as subscription:
-            ending = await subscription.ended
+            with poller.progress.of(self.run_id) if self.log_progress else nullcontext():
+                ending = await subscription.ended
         self._has_ended = True
         payload = {"status": ending.status, "run_id": self.run_id, "message": ending.message}
         yield TriggerEvent(payload)  # type: ignore[no-untyped-call]

@@ -54,6 +54,11 @@ REFUSAL_SECONDS = 60.0
 MAX_BYTES = 32_000_000
 """The size of a file of results above which it is not read here: decoding holds the event loop up."""
 
+SETTLING_SECONDS = 5.0
+"""How long after a failed run's end was seen its steps are read, once: logs and artifacts come a little late,
+and a thread that waits for them would keep a thousand others waiting.
+"""
+
 Outcome = Literal["success", "skip", "timeout", "failure"]
 
 _END_EVENTS = {
@@ -182,7 +187,8 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
                 "is_soft": self.is_soft,
                 "pushes_result": self.pushes_result,
                 "on_worker": self.on_worker,
-                "log_results": self.log_results,
+                # An earlier release does not know it.
+                **({} if self.log_results else {"log_results": False}),
             },
         )
 
@@ -208,7 +214,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
             wait = await self._wait(account_id)
         except DbtCloudError as error:  # arguments or connection are wrong: soft_fail is not about that
             self.log.error("%s", error)
-            return self._end("failure", None)
+            return self._end("failure", {"begun": self._begun()})
         poller = Poller.shared(self.dbt_cloud_conn_id, account_id, self.hook_params)
         async with poller.subscribed(wait, self.poll_interval, FIRST_LOOK_SECONDS) as subscription:
             first: set[asyncio.Future[Any]] = {wait.shown, subscription.ended}
@@ -308,6 +314,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         """Why the wait ended badly; the log gets the failing steps and nodes of a run that has failed."""
         if (run := wait.run) is None:
             return ending.message
+        await asyncio.sleep(SETTLING_SECONDS)
         reason, summaries = await poller.ask(lambda client: self._report(client, run))
         try:
             for found in summaries:
@@ -328,16 +335,17 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
                 [lambda _, outcome: summaries.append(summary(its_run, outcome))],
                 with_manifest=False,
                 max_bytes=MAX_BYTES,
+                pauses=(),
             )
 
         return report_failure(
-            client, run, self.log, ask_nodes=ask_nodes if self.log_results else None
+            client, run, self.log, ask_nodes=ask_nodes if self.log_results else None, pauses=(0.0,)
         ), summaries
 
-    def _end(self, outcome: Outcome, ended: Mapping[str, Any] | None) -> TriggerEvent:
-        return _resumption(ended) if outcome in self.on_worker else _END_EVENTS[outcome]()
+    def _end(self, outcome: Outcome, state: Mapping[str, Any]) -> TriggerEvent:
+        return _resumption(state) if outcome in self.on_worker else _END_EVENTS[outcome]()
 
 
-def _resumption(state: Mapping[str, Any] | None) -> TriggerEvent:
+def _resumption(state: Mapping[str, Any]) -> TriggerEvent:
     """The event with which a worker goes on: after the wait, or from the sensor's beginning."""
     return TriggerEvent(state)  # type: ignore[no-untyped-call]

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     DbtCloudError,
+    InvalidCredentialsException,
     MalformedAnswerError,
     NotFoundError,
+    RateLimitError,
     RejectedRequestError,
 )
 from airflow_provider_dbtcloud_dlt.client.looks import SeenRun
@@ -79,6 +81,7 @@ class Ladder:
         self._is_lists_turn = False
         self._left_out_since: dict[int, float] = {}
         self._failed_lists = 0
+        self._singles_work = False
 
     def next_question(self, schedule: Schedule, now: float) -> Question | None:
         """The runs that are to be asked for in one request, taken off the schedule; None when none is due."""
@@ -123,7 +126,7 @@ class Ladder:
             return self._read_single(question.run_ids[0], answer, now)
         if isinstance(answer, DbtCloudError):
             return self._read_failure(question, answer, now)
-        self._failed_lists = 0
+        self._failed_lists, self._singles_work = 0, False
         self._read_list(question, [run.id for run in answer], now)
         return {run.id: run for run in answer}
 
@@ -141,15 +144,19 @@ class Ladder:
             self._left_out_since.clear()
             self._step_down(self.rung, f"It leaves out run {run_id}, which exists.", now)
         elif self._failed_lists >= _FAILED_LISTS:
-            self._step_down(self.rung, "Lists fail, and single requests do not.", now)
+            self._singles_work = True  # or an outage is over: the next list will tell
         return found
 
     def _read_failure(self, question: Question, error: DbtCloudError, now: float) -> Mapping[int, Seen]:
         if _is_refusal(error):
             self._step_down(question.rung, str(error), now)
             return {}
+        if isinstance(error, RateLimitError | InvalidCredentialsException):
+            return dict.fromkeys(question.run_ids, error)  # that is no word about lists
         self._failed_lists += 1
-        if self._failed_lists >= _FAILED_LISTS and not self._unlisted:
+        if self._singles_work:
+            self._step_down(question.rung, "Lists fail, and single requests do not.", now)
+        elif self._failed_lists >= _FAILED_LISTS and not self._unlisted:
             self._unlisted[question.run_ids[0]] = None  # is it lists alone that fail?
         if isinstance(error, NotFoundError):  # that is the list's own: it says nothing of any run
             error = RejectedRequestError(str(error), status_code=404)
@@ -186,7 +193,7 @@ class Ladder:
             return  # another answer has said so before
         self.rung = Rung.BY_RANGE if rung is Rung.BY_IDS else Rung.SINGLY
         self._stepped_down_at = now
-        self._failed_lists = 0
+        self._failed_lists, self._singles_work = 0, False
         if self.rung in self._told:
             return
         self._told.add(self.rung)

@@ -28,10 +28,12 @@ from airflow_provider_dbtcloud_dlt.client import (
 from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE, pause_for
 from airflow_provider_dbtcloud_dlt.client.habits import Habits, earlier_runs
 from airflow_provider_dbtcloud_dlt.client.looks import SeenRun
+from airflow_provider_dbtcloud_dlt.client.progress import INCLUDED
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Outage, Wait, pause_after
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudConnectionError, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.triggers.budget import Budget
 from airflow_provider_dbtcloud_dlt.triggers.ladder import Ladder, Question, Seen
+from airflow_provider_dbtcloud_dlt.triggers.progress import Sight, TriggerGlances
 from airflow_provider_dbtcloud_dlt.triggers.schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -56,11 +58,20 @@ FIRST_LOOK_LEEWAY = 0.8
 
 TIME_OUT_SLACK = 2.0
 """Seconds that a time-out leaves to the last look, which may show that the run has ended in time."""
-LONGEST_ALARM = 3600.0
+LONGEST_ALARM = 300.0
 """A clock that is put right meanwhile moves a time-out: it is looked at again after so many seconds."""
 
-ASIDES_AT_ONCE = 2
+LOOKS_A_HISTORY = 10
+"""Where there is always a run to be asked for, so many requests bring one job's history, which saves some."""
+
+ASIDES_AT_ONCE = 4
 """So many other questions, beside the looks, are asked at once."""
+ASIDE_REQUESTS = 5
+"""What one of them is reckoned with in the account's budget: they differ."""
+ASIDE_RETRY_SECONDS = 15.0
+"""Within which one of their requests is repeated: nobody asks again later, as a wait does."""
+GLANCES_AT_ONCE = 1
+"""Of those that tell how far a run has come."""
 
 T = TypeVar("T")
 
@@ -117,7 +128,9 @@ class Subscription:
         if self.wait.deadline is not None:
             left = self.wait.deadline + TIME_OUT_SLACK - self.poller.now()
             self.alarm = asyncio.get_running_loop().call_later(
-                min(max(left, GATHERING_SECONDS), LONGEST_ALARM), self._ring
+                # A wait whose time was up before it began gets its look as well.
+                min(max(left, GATHERING_SECONDS + TIME_OUT_SLACK), LONGEST_ALARM),
+                self._ring,
             )
 
     def _ring(self) -> None:
@@ -160,6 +173,9 @@ class Poller:
         hook: looks the connection up, and makes the client.
         key: under which it is found.
         clock: tells the seconds since the epoch.
+
+    Attributes:
+        progress: tells in the logs of those who wait how far their runs have come.
     """
 
     def __init__(self, hook: DbtCloudHook, key: PollerKey, clock: Callable[[], float] = time.time) -> None:
@@ -175,10 +191,12 @@ class Poller:
         self._budget: Budget | None = None
         self._reserved: float | None = None
         self._next_start = 0.0
+        self._sent = 0
         self._changed = asyncio.Event()
-        self._asides = asyncio.Semaphore(ASIDES_AT_ONCE)
+        self._aside_threads = ThreadPoolExecutor(ASIDES_AT_ONCE, thread_name_prefix="dbt-cloud-asides")
+        self.progress = TriggerGlances(self._glance)
         self._threads = ThreadPoolExecutor(
-            MOST_REQUESTS_AT_ONCE + ASIDES_AT_ONCE, thread_name_prefix="dbt-cloud-poller"
+            MOST_REQUESTS_AT_ONCE + GLANCES_AT_ONCE, thread_name_prefix="dbt-cloud-poller"
         )
         self._requests: set[asyncio.Task[None]] = set()
         self._asked: set[int] = set()
@@ -264,7 +282,8 @@ class Poller:
             if task is not None:
                 task.cancel()
         self._task = None
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._aside_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _fail_loudly(self, task: asyncio.Task[None]) -> None:
         """A defect here must not leave waiters waiting for ever: it becomes theirs."""
@@ -303,7 +322,10 @@ class Poller:
                 self._reserved = self._account_budget().reserve(loop.time())
             if (opens := self._account_budget().opens(self._reserved)) > loop.time():
                 return opens
-            if question := self._ladder.next_question(self._schedule, loop.time()):
+            self._sent += 1
+            if self._sent % LOOKS_A_HISTORY == 0 and (job_id := self._habits.next_wanted(self._clock())):
+                self._send(self._learn(client, job_id))
+            elif question := self._ladder.next_question(self._schedule, loop.time()):
                 self._asked.update(question.run_ids)
                 self._send(self._look(client, question))
             elif job_id := self._habits.next_wanted(self._clock()):
@@ -314,18 +336,43 @@ class Poller:
         """Ask something else of one run, for somebody who still waits: in turn, and in a thread.
 
         Args:
-            ask: is given the client, and may block; its log lines are the caller's.
+            ask: is given a client that repeats what fails, and may block, but not for long: there are few
+                threads. Its log lines are the caller's.
 
         Raises:
             DbtCloudError: the connection can't be used; or whatever `ask` raises.
         """
         loop = asyncio.get_running_loop()
-        async with self._asides:
-            client = await self._hook.aget_conn()
-            reserved = self._account_budget().reserve(loop.time())
-            while (pause := self._account_budget().opens(reserved) - loop.time()) > 0:
-                await asyncio.sleep(pause)
-            return await loop.run_in_executor(self._threads, contextvars.copy_context().run, ask, client)
+        await self._hook.aget_conn()
+        budget = self._account_budget()
+        reserved = max(budget.reserve(loop.time()) for _ in range(ASIDE_REQUESTS))
+        while (pause := budget.opens(reserved) - loop.time()) > 0:
+            await asyncio.sleep(pause)
+        await self._hook.aget_conn()  # it may have been read anew meanwhile
+        client = self._hook.settings.client(self._key.account_id, retry_budget=ASIDE_RETRY_SECONDS)
+        return await loop.run_in_executor(
+            self._aside_threads, contextvars.copy_context().run, self._ask_and_close, ask, client
+        )
+
+    @staticmethod
+    def _ask_and_close(ask: Callable[[DBTCloudClientV2], T], client: DBTCloudClientV2) -> T:
+        with client:
+            return ask(client)
+
+    async def _glance(self, run_id: int) -> Sight:
+        """Look at a run's steps, as soon as that takes nothing from those who wait.
+
+        Raises:
+            DbtCloudError: the connection can't be used, or the run could not be read.
+        """
+        loop = asyncio.get_running_loop()
+        client = await self._hook.aget_conn()
+        while (pause := self._account_budget().spare_in(loop.time())) > 0:
+            await asyncio.sleep(pause)
+        answer = await self._answer(client.get_run, run_id, INCLUDED)
+        if isinstance(answer, DbtCloudError):
+            raise answer
+        return Sight(answer, self._clock() + client.clock_skew, self._habits.known(answer))
 
     def _account_budget(self) -> Budget:
         """The budget of the account; the connection has been looked up."""
@@ -366,7 +413,7 @@ class Poller:
         answer = await self._answer(earlier_runs, client, job_id)
         self._habits.learn(job_id, answer, self._clock())
 
-    async def _answer(self, ask: Callable[..., Sequence[T]], *args: Any) -> Sequence[T] | DbtCloudError:
+    async def _answer(self, ask: Callable[..., T], *args: Any) -> T | DbtCloudError:
         loop = asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(self._threads, ask, *args)
@@ -386,16 +433,16 @@ class Poller:
                 for item in self._waiters.get(run_id, ())
                 if not item.ended.done() and item.earliest <= answered_at
             ]
-            pause = self._pause(one, now + skew) if any(item.interval is None for item in waiting) else 0.0
+            pause = self._pause(one, now, skew) if any(item.interval is None for item in waiting) else 0.0
             for item in waiting:
                 # An interval is from look to look; after a failure, which may have taken long, it is a rest.
                 item.saw(one, now, answered_at if isinstance(one, DbtCloudError) else asked_at, pause)
             self._reschedule(run_id)
 
-    def _pause(self, seen: Seen, now: float) -> float:
+    def _pause(self, seen: Seen, now: float, skew: float) -> float:
         if isinstance(seen, DbtCloudError):
             return PAUSE_AFTER_FAILURE
-        return 0.0 if seen.is_terminal else pause_for(seen, now, self._habits.of(seen, now))
+        return 0.0 if seen.is_terminal else pause_for(seen, now + skew, self._habits.of(seen, now, skew))
 
     def _judge(
         self, client: DBTCloudClientV2, question: Question, answer: Sequence[SeenRun] | DbtCloudError

@@ -1,7 +1,8 @@
 """What an answer means, whatever comes back, and what may be asked again."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -250,3 +251,12 @@ def test_clock_skew(here: float, skew: float) -> None:
 def test_clock_skew_that_is_not_told(headers: dict[str, str]) -> None:
     """What is known so far stays."""
     assert answers.clock_skew(headers, NOON_EPOCH + 700, known=42.0) == 42.0
+
+
+@pytest.mark.parametrize("ahead", [-600, 0, 600])
+def test_retry_after_is_by_the_servers_clock(ahead: int) -> None:
+    """A date counts from the answer's own."""
+    now = datetime.now(UTC) + timedelta(seconds=ahead)
+    dates = {"Date": now, "Retry-After": now + timedelta(seconds=60)}
+    headers = {name: format_datetime(date, usegmt=True) for name, date in dates.items()}
+    assert answers.retry_after(Answer(429, headers, b"")) == pytest.approx(60, abs=3)

@@ -121,6 +121,18 @@ def test_pause_is_by_the_servers_clock(skew: float) -> None:
     assert Habits().pause(Server(skew), running(), here, 2.0, 3600.0) <= 5.0
 
 
+@pytest.mark.parametrize("skew", [-30_000.0, 0.0, 30_000.0])
+def test_other_clock_makes_nobody_ask_again(skew: float) -> None:
+    """How long a habit lasts is counted by the clock here."""
+    habits = Habits()
+    for look in range(3):
+        habits.of(running(), START + 300 - skew + look, skew)
+        habits.next_wanted(START + 300 - skew + look)
+        habits.learn(7, history(), START + 300 - skew + look)
+    habits.of(running(), START + 310 - skew, skew)
+    assert not habits.are_wanted
+
+
 def test_who_has_little_time_does_not_ask_for_the_history() -> None:
     """Asking, with all attempts, might outlast the wait."""
     server = Server()

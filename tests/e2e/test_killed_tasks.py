@@ -1,7 +1,7 @@
 """Deferred tasks that somebody ends, in a real Airflow: what becomes of their dbt runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,17 @@ def waiting(stack: FlightsStack) -> Waiting:
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def long_wait(stack: FlightsStack) -> Iterator[Waiting]:
+    """A task that goes on while the others are ended."""
+    api = stack.airflow.api
+    api.wait_for_dag(DAG)
+    api.unpause(DAG)
+    found = Waiting(stack, api.trigger(DAG))
+    yield found
+    api.mark_run(DAG, found.run_id, "failed")
+
+
 def test_a_task_marked_failed_cancels_its_run(waiting: Waiting) -> None:
     """Whoever marks it failed wants the work to stop."""
     waiting.stack.airflow.api.mark(DAG, waiting.run_id, TASK, "failed")
@@ -90,3 +101,8 @@ def test_a_cleared_task_leaves_one_run(waiting: Waiting) -> None:
     waiting.until_deferred()
     waiting.stack.airflow.api.mark_run(DAG, waiting.run_id, "failed")
     waiting.until(lambda: waiting.runs()[1].status.humanized == "Cancelled")
+
+
+def test_the_log_of_a_task_that_waits_tells_how_far_its_run_is(long_wait: Waiting) -> None:
+    """By the triggerer, in the task's own log."""
+    long_wait.until(lambda: "Invoke dbt with `dbt build`', is running for 0:0" in long_wait.told())

@@ -383,6 +383,15 @@ def test_worker_begins_anew(emu: Emulator, context: MakeContext) -> None:
     assert deferred.value.trigger.run_id == run_id
 
 
+def test_worker_that_takes_over_has_what_is_left_of_the_time(emu: Emulator, context: MakeContext) -> None:
+    """The sensor's time began in the triggerer."""
+    emu.script_job(emu.job_id, seconds=60)
+    begun = time.time() - 100
+    with pytest.raises(TaskDeferred) as deferred:
+        resumed(emu.trigger(), context(), {"begun": begun}, timeout=3600)
+    assert deferred.value.trigger.end_time == begun + 3600
+
+
 # --- Airflow's own limit, should it strike first ------------------------------------------------------------
 
 

@@ -38,6 +38,47 @@ def test_what_the_budget_bears_is_not_delayed() -> None:
     assert [budget.reserve(float(second)) for second in range(200)] == list(range(200))
 
 
+@given(
+    steps=st.lists(st.tuples(st.floats(0, 3), st.booleans()), min_size=1, max_size=300),
+    per_minute=st.integers(1, 6000),
+)
+def test_what_is_taken_of_the_rest_delays_no_wait(steps: list[tuple[float, bool]], per_minute: int) -> None:
+    """After it was taken, a wait's request could still be made at once."""
+    budget, now = Budget("x", per_minute), 0.0
+    for step, is_a_wait in steps:
+        now += step
+        if is_a_wait:
+            budget.reserve(now)
+        elif budget.spare_in(now) == 0.0:
+            assert budget.reserve(now) == now
+
+
+@given(steps=st.lists(st.floats(0, 3), min_size=1, max_size=300), per_minute=st.integers(12, 6000))
+def test_of_the_rest_a_tenth_of_the_budget_is_taken_at_most(steps: list[float], per_minute: int) -> None:
+    """And never more than a hundred requests a minute."""
+    budget, now, taken = Budget("x", per_minute), 0.0, []
+    for step in steps:
+        now += step
+        if budget.spare_in(now) == 0.0:
+            taken.append(now)
+    for at in taken:
+        assert sum(at <= other < at + 60 for other in taken) <= min(per_minute / 10, 100) + 1
+
+
+def test_the_rest_can_be_had_after_the_time_that_is_told() -> None:
+    """Who sleeps for so long gets one."""
+    budget = Budget("x", 2000)
+    assert budget.spare_in(100.0) == 0.0
+    assert budget.spare_in(100.0 + budget.spare_in(100.0)) == 0.0
+
+
+def test_nothing_is_left_over_during_a_cool_down() -> None:
+    """Until the account's limit is no longer hit."""
+    budget = Budget("x", 2000)
+    budget.refused(RateLimitError("slow down", retry_after=30.0), 100.0)
+    assert budget.spare_in(100.0) == 30.0
+
+
 def test_after_a_refusal_nobody_asks_for_as_long_as_the_server_says() -> None:
     """Also who had the right to ask before."""
     budget = Budget("x", 60)
@@ -137,3 +178,10 @@ def test_accounts_have_budgets_of_their_own() -> None:
     """Another account, or the same number at another host."""
     budgets = [Budget.shared(host, account, "a", 9) for host, account in [("x", "1"), ("x", "2"), ("y", "1")]]
     assert len(set(map(id, budgets))) == 3
+
+
+def test_pause_of_no_seconds_is_none_that_was_asked_for() -> None:
+    """A server that says so goes on refusing: the cool-down grows all the same."""
+    budget = Budget("an account", 600)
+    budget.refused(RateLimitError("slow down", retry_after=0.0), 100.0)
+    assert budget.opens(0.0) > 100.0

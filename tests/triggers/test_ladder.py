@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt.client import (
+    DbtCloudError,
     MalformedAnswerError,
     NotFoundError,
+    RateLimitError,
     RejectedRequestError,
     Run,
     ServerError,
@@ -193,6 +195,24 @@ def test_missing_runs_and_lists_take_turns() -> None:
     assert {one.rung for one in questions if one} == {Rung.SINGLY, Rung.BY_IDS}
 
 
+@pytest.mark.parametrize("error", [ServerError("bad gateway"), RateLimitError("slow down")], ids=str)
+@given(failures=st.integers(1, 60), at_once=st.integers(1, 10))
+def test_outage_is_no_reason_to_give_lists_up(error: DbtCloudError, failures: int, at_once: int) -> None:
+    """However many requests it lasts, and whichever is the first to be answered again."""
+    ladder, schedule = Ladder("a server"), due(set(range(1, 301)))
+    left = failures
+    for _ in range(200):
+        questions = []
+        while len(questions) < at_once and (question := ladder.next_question(schedule, 1.0)):
+            questions.append(question)
+        for question in questions:
+            left -= 1
+            ladder.read(question, error if left >= 0 else [run_of(one) for one in question.run_ids], 1.0)
+            for run_id in question.run_ids:
+                schedule.put(run_id, 0.0)
+    assert ladder.rung is Rung.BY_IDS
+
+
 def test_range_takes_along_those_due_next() -> None:
     """Waits that began one after the other do not stay alone, each with a request of its own."""
     ladder, schedule = Ladder("a server"), Schedule()
@@ -203,10 +223,8 @@ def test_range_takes_along_those_due_next() -> None:
     assert question == Question(Rung.BY_RANGE, list(range(1, 51)))
 
 
-@given(
-    existing=st.sets(ids), wanted=st.sets(ids, min_size=1), rung=st.sampled_from(Rung), caps=st.integers(1, 2)
-)
-def test_every_run_gets_its_answer(existing: set[int], wanted: set[int], rung: Rung, caps: int) -> None:
+@given(existing=st.sets(ids), wanted=st.sets(ids, min_size=1), rung=st.sampled_from(Rung))
+def test_every_run_gets_its_answer(existing: set[int], wanted: set[int], rung: Rung) -> None:
     """Whatever exists, on each rung: with no more requests than runs, and one for each that a list lacks."""
     ladder, schedule = Ladder("x"), due(wanted)
     ladder.rung = rung
