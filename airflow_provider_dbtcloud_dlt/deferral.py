@@ -16,13 +16,13 @@ from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
-from airflow_provider_dbtcloud_dlt.results.telling import summary
-from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY, Use, report_results
 from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_dbtcloud_dlt.run_results import Use
 
 
 class WaitsForRun(BaseOperator):
@@ -83,6 +83,9 @@ class WaitsForRun(BaseOperator):
     def _report(self, context: Context, run: Run, uses: Sequence[Use]) -> str:
         if not (self.log_results or uses):
             return ""
+        from airflow_provider_dbtcloud_dlt.results.telling import summary  # no DAG file needs them
+        from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY, report_results
+
         pushes: list[Use] = []
         if self.log_results:
             push = context["ti"].xcom_push

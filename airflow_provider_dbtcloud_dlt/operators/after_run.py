@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, InvalidRequestError, Run, RunStatus
-from airflow_provider_dbtcloud_dlt.client.artifacts import RunArtifacts
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
 from airflow_provider_dbtcloud_dlt.operators.artifact_store import check_folder, filled, save_all
 from airflow_provider_dbtcloud_dlt.operators.assets import check_asset_uri
-from airflow_provider_dbtcloud_dlt.operators.dbt_assets import RelationEvents
-from airflow_provider_dbtcloud_dlt.results.outcome import Outcome
-from airflow_provider_dbtcloud_dlt.run_results import Use
 
 if TYPE_CHECKING:
     from airflow.sdk import AssetAlias, Context
+
+    from airflow_provider_dbtcloud_dlt.client.artifacts import RunArtifacts
+    from airflow_provider_dbtcloud_dlt.results.outcome import Outcome
+    from airflow_provider_dbtcloud_dlt.run_results import Use
 
 SAVED_KEY = "dbt_cloud_artifacts"
 """The XCom that says where the artifacts are."""
@@ -84,6 +84,10 @@ class AfterRun:
 
             found.append(save)
         if self.emit_assets and run.status is RunStatus.SUCCESS:
+            from airflow_provider_dbtcloud_dlt.operators.dbt_assets import (
+                RelationEvents,
+            )  # no DAG file needs it
+
             events = RelationEvents(context, aliases, self.asset_uri or None, log)
             found.append(lambda artifacts, outcome: events.emit(self.client(), artifacts.run, outcome))
         elif self.emit_assets:

@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
 from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
-from airflow_provider_dbtcloud_dlt.client.artifacts import RunArtifacts
+
+if TYPE_CHECKING:
+    from airflow_provider_dbtcloud_dlt.client.artifacts import RunArtifacts
 
 PLACES = ("dag_id", "run_id", "task_id", "map_index", "job_run_id")
 """What a folder's address may leave open."""

@@ -10,9 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id
 from airflow_provider_dbtcloud_dlt.compat import AirflowSkipException
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
-from airflow_provider_dbtcloud_dlt.operators.assets import check_asset_uri, event_aliases
-from airflow_provider_dbtcloud_dlt.operators.dbt_assets import RelationEvents, with_alias
-from airflow_provider_dbtcloud_dlt.run_results import opened_results
+from airflow_provider_dbtcloud_dlt.operators.assets import check_asset_uri, event_aliases, with_alias
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -66,6 +64,11 @@ class DbtCloudAssetEventsOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Read the run's results, and emit."""
+        from airflow_provider_dbtcloud_dlt.operators.dbt_assets import (
+            RelationEvents,
+        )  # no DAG file needs them
+        from airflow_provider_dbtcloud_dlt.run_results import opened_results
+
         if self.run_id in (None, "", "None"):
             raise AirflowSkipException("There is no run of which events could be emitted.")
         run_id = rendered_id("run_id", self.run_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Asset, AssetAlias
+from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
 from airflow_provider_dbtcloud_dlt.lineage import PLACES, check_pattern, table_uri
@@ -30,3 +30,10 @@ def check_asset_uri(value: Any) -> None:
 def event_aliases(outlets: list[Any]) -> list[AssetAlias]:
     """The aliases among a task's outlets, by which its events are emitted."""
     return [outlet for outlet in outlets if isinstance(outlet, AssetAlias)]
+
+
+def with_alias(task: BaseOperator) -> list[Any]:
+    """A task's outlets, with an alias if it has none of its own."""
+    if event_aliases(task.outlets):
+        return task.outlets
+    return [*task.outlets, AssetAlias(f"dbt:{task.dag_id}.{task.task_id}")]

@@ -6,17 +6,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator
+from airflow.sdk import Asset
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, Run
 from airflow_provider_dbtcloud_dlt.lineage import table_uri
-from airflow_provider_dbtcloud_dlt.operators.assets import event_aliases
 from airflow_provider_dbtcloud_dlt.results.manifest import Node
 from airflow_provider_dbtcloud_dlt.results.outcome import NodeResult, Outcome
 from airflow_provider_dbtcloud_dlt.run_results import opened_results
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import AssetAlias, Context
 
     from airflow_provider_dbtcloud_dlt.client.logger import Logger
 
@@ -30,13 +29,6 @@ RETRIED_RUNS = 20
 """How many runs back that were taken up one after the other."""
 
 _PART = re.compile(r'"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]|([^.]+)')
-
-
-def with_alias(task: BaseOperator) -> list[Any]:
-    """A task's outlets, with an alias if it has none of its own."""
-    if event_aliases(task.outlets):
-        return task.outlets
-    return [*task.outlets, AssetAlias(f"dbt:{task.dag_id}.{task.task_id}")]
 
 
 def relation_parts(relation: str) -> tuple[str | None, str | None, str | None]:

@@ -29,7 +29,7 @@ from airflow_provider_dbtcloud_dlt.operators.after_run import AfterRun
 from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
 from airflow_provider_dbtcloud_dlt.operators.asset_events import DbtCloudAssetEventsOperator
 from airflow_provider_dbtcloud_dlt.operators.assets import event_aliases
-from airflow_provider_dbtcloud_dlt.operators.dbt_assets import with_alias
+from airflow_provider_dbtcloud_dlt.operators.assets import with_alias
 from airflow_provider_dbtcloud_dlt.operators.job_choice import JobChoice
 from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,

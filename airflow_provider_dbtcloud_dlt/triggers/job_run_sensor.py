@@ -37,8 +37,6 @@ from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 from airflow_provider_dbtcloud_dlt.compat import delete_task_xcom
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
-from airflow_provider_dbtcloud_dlt.results.telling import summary
-from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY, report_results
 from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 
@@ -316,6 +314,8 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
             return ending.message
         await asyncio.sleep(SETTLING_SECONDS)
         reason, summaries = await poller.ask(lambda client: self._report(client, run))
+        from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY  # by now it has been imported
+
         try:
             for found in summaries:
                 await XCom.aset(XCOM_KEY, found, **self._place)
@@ -325,6 +325,9 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
 
     def _report(self, client: DBTCloudClientV2, run: Run) -> tuple[str, list[dict[str, Any]]]:
         """Why a run failed, and the summary of its results if there is one; blocks."""
+        from airflow_provider_dbtcloud_dlt.results.telling import summary  # no DAG file needs them
+        from airflow_provider_dbtcloud_dlt.run_results import report_results
+
         summaries: list[dict[str, Any]] = []
 
         def ask_nodes(its_run: Run) -> str:
