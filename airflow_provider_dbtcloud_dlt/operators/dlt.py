@@ -101,7 +101,9 @@ class DltLoadOperator(BaseOperator):
             (``shop__orders``), so that parts of one source can be loaded in parallel, also by
             ``.expand(resources=[["orders"], ["customers"]])``. None: what the source itself selects.
         pipeline_name: The name under which dlt keeps the state at the destination; two tasks that load in
-            parallel need different names. None: ``<DAG id>_<task id>``.
+            parallel need different names. Letters, digits and underscores, 64 at most. None:
+            ``<DAG id>_<task id>``, with a digest behind it unless both ids are of small letters and digits
+            only: else other ids could make the same name.
         destination: A destination's name (``"postgres"``), a destination object, or, so that dlt need not
             be imported in the DAG file, a function that returns one, called when the task runs. With a
             connection also a bucket's address, such as ``"s3://lake/raw"``. None: what the connection's
