@@ -27,6 +27,7 @@ from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     check_source,
     check_write_disposition,
 )
+from airflow_provider_dbtcloud_dlt.operators.dlt_sealed import sealed, unsealed, with_sealed
 from airflow_provider_dbtcloud_dlt.operators.dlt_source import (
     call_source,
     check_source_args,
@@ -38,30 +39,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
-
-
-class _Sealed:
-    """Keeps a destination that is no name away from Airflow's templates.
-
-    Airflow calls a callable in a template field, and shows other objects by their ``repr()`` in the task's
-    page.
-    """
-
-    def __init__(self, content: Any) -> None:
-        self.content = content
-
-    def __repr__(self) -> str:
-        return getattr(self.content, "__name__", type(self.content).__name__)
-
-
-def _sealed(value: Any) -> Any:
-    # Airflow resolves a reference to another task's result, and finds one by this method itself.
-    is_reference = hasattr(value, "iter_references")
-    return value if value is None or isinstance(value, str) or is_reference else _Sealed(value)
-
-
-def _unsealed(value: Any) -> Any:
-    return value.content if isinstance(value, _Sealed) else value
 
 
 class DltLoadOperator(BaseOperator):
@@ -217,7 +194,7 @@ class DltLoadOperator(BaseOperator):
         self.source_args = source_args
         self.resource_names = resources  # Airflow's operators have resources too: what a task needs of CPUs
         self.pipeline_name = pipeline_name
-        self.destination = _sealed(destination)
+        self.destination = sealed(destination)
         self.destination_conn_id = destination_conn_id
         self.dataset_name = dataset_name
         self.write_disposition = write_disposition
@@ -225,7 +202,7 @@ class DltLoadOperator(BaseOperator):
         self.table_name = table_name
         self.primary_key = primary_key
         self.columns = columns
-        self.staging = _sealed(staging)
+        self.staging = sealed(staging)
         self.staging_conn_id = staging_conn_id
         self.loader_file_format = loader_file_format
         self.table_format = table_format
@@ -256,7 +233,7 @@ class DltLoadOperator(BaseOperator):
                 "Map it, .expand(resources=[['orders'], ['customers']]), or give it with the others to "
                 ".expand_kwargs([{'resources': ['orders'], …}, …])."
             )
-        return super().partial(**kwargs)
+        return super().partial(**with_sealed(kwargs))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return the summary."""
@@ -270,8 +247,8 @@ class DltLoadOperator(BaseOperator):
         plan = LoadPlan(
             pipeline_name=self.pipeline_name or default_pipeline_name(ti.dag_id, ti.task_id),
             resources=self.resource_names,
-            destination=_unsealed(self.destination),
-            staging=_unsealed(self.staging),
+            destination=unsealed(self.destination),
+            staging=unsealed(self.staging),
             destination_connection=_connection("destination_conn_id", self.destination_conn_id),
             staging_connection=_connection("staging_conn_id", self.staging_conn_id),
             dataset_name=self.dataset_name,
