@@ -112,9 +112,10 @@ def dlt_load_task(
         return cast("TaskDecorator", partial(dlt_load_task, multiple_outputs=multiple_outputs, **kwargs))
     if not callable(python_callable):
         raise TypeError("@task.dlt_load takes its arguments by name: @task.dlt_load(destination=…).")
-    return _DltLoadTask(
+    made = _DltLoadTask(
         function=python_callable,
         multiple_outputs=multiple_outputs,
         operator_class=_DltLoadDecoratedOperator,
         kwargs=kwargs,
     )
+    return cast("TaskDecorator", made)

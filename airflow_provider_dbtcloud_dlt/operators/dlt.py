@@ -269,6 +269,7 @@ class DltLoadOperator(BaseOperator):
             lock_timeout=self.lock_timeout,
             interval=_data_interval(context),
             is_retry=getattr(ti, "try_number", 1) > 1,
+            run_start=getattr(context.get("dag_run"), "start_date", None),
         )
         try:
             summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
