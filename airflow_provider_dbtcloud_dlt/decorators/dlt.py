@@ -78,7 +78,7 @@ class _DltLoadTask(_TaskDecorator):  # type: ignore[type-arg]
         if "resources" in self.kwargs:
             # When the function is mapped, Airflow takes this word for a setting of its own.
             self.kwargs["resource_names"] = self.kwargs.pop("resources")
-        super().__attrs_post_init__()
+        super().__attrs_post_init__()  # type: ignore[no-untyped-call]
 
 
 def dlt_load_task(

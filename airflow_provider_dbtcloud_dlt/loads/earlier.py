@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from dlt.common.schema import Schema
+from dlt.common.schema.typing import TTableSchema
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.pipeline.pipeline import Pipeline
@@ -64,8 +65,8 @@ def _look(pipeline: Pipeline, since: datetime, own: set[str]) -> EarlierRows | N
     return found
 
 
-def _roots(schema: Schema) -> list[dict[str, object]]:
-    return [{**one} for one in schema.data_tables(seen_data_only=True) if not one.get("parent")]
+def _roots(schema: Schema) -> list[TTableSchema]:
+    return [one for one in schema.data_tables(seen_data_only=True) if not one.get("parent")]
 
 
 def _ended(client: SqlJobClientBase, schema: Schema, since: datetime) -> list[str]:

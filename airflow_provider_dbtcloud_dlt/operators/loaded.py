@@ -153,6 +153,9 @@ class AfterLoads:
         if not self._loads:
             log.warning("%s all steps stay as they are.", self._nothing_loaded)
             return None
+        if unknown := [str(one["pipeline_name"]) for one in self._loads if not one["rows"]]:
+            log.warning("What %s loaded before a retry is not known: all steps stay as they are.", unknown[0])
+            return None
         manifest = self._manifest(hook, job_id, log)
         if manifest is None:
             return None

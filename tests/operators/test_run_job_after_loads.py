@@ -218,6 +218,11 @@ def test_latest_successful_run_has_the_manifest(earlier_run: Callable[..., int],
         ({"run_results": {}}, summary(), "The manifest.json of job run"),
         ({"manifest": {}}, summary(), "it is no manifest"),
         ({"manifest": MANIFEST}, summary({"payments": 1}), "No loaded table is a source of the dbt project"),
+        (
+            {"manifest": MANIFEST},
+            [summary(), summary({}, nothing_loaded=False)],
+            "What shop loaded before a retry is not known: all steps stay as they are",
+        ),
         ({"manifest": MANIFEST}, NOTHING, "Nothing was loaded by shop: all steps stay as they are"),
     ],
 )
