@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import AssetAlias, BaseHook, BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
@@ -305,15 +306,28 @@ class DltLoadOperator(BaseOperator):
             raise ValueError(f"lock_timeout is a number of seconds, not {self.lock_timeout!r}.")
 
     def _warn_of_one_name(self, context: Context) -> None:
-        """Warn of instances of a mapped task that would share dlt's state, as far as one of them can tell."""
-        is_mapped = getattr(context["ti"], "map_index", -1) >= 0
-        if is_mapped and not self.resource_names and self.pipeline_name is None:
+        """Warn of instances of a mapped task, or of a mapped group's, that share dlt's state."""
+        ti = context["ti"]
+        if getattr(ti, "map_index", -1) >= 0 and not self._has_name_of_its_own():
             self.log.warning(
-                "All instances of this mapped task load under the pipeline name %s. Those that run at the "
-                "same time can lose each other's state, such as an incremental cursor: give each a name of "
-                "its own, by .expand_kwargs([{'pipeline_name': …, …}, …]) for instance.",
-                default_pipeline_name(context["ti"].dag_id, context["ti"].task_id),
+                "All instances of this mapped task load under the pipeline name %s. They share its state, "
+                "such as an incremental cursor, and those that run at the same time can lose it: give each a name "
+                "of its own, by .expand_kwargs([{'pipeline_name': …, …}, …]) or a template.",
+                self.pipeline_name or default_pipeline_name(ti.dag_id, ti.task_id),
             )
+
+    def _has_name_of_its_own(self) -> bool:
+        """Whether what makes this instance's pipeline name is not the same in all instances."""
+        # The DAG has the task as it was written: mapped, or with its templates.
+        written = self.dag.get_task(self.task_id) if self.has_dag() else self
+        common = written.partial_kwargs if isinstance(written, MappedOperator) else vars(written)
+        for name in ("pipeline_name", "resource_names"):
+            if name not in common and getattr(self, name) is not None:
+                return True  # it is mapped over
+            value = common.get(name)
+            if not all(is_plain(one) for one in (value, *(value if isinstance(value, list | tuple) else ()))):
+                return True
+        return False
 
     def _check_source_args(self) -> None:
         check_source_args(self.source, self.source_args)

@@ -1,5 +1,6 @@
 """The operator: arguments are checked when the DAG file is parsed, and used when the task runs."""
 
+import copy
 import re
 import subprocess
 import sys
@@ -245,6 +246,53 @@ def test_the_lists_of_words_are_dlts():
     assert set(dlt_checks.CONTRACT_MODES) == set(get_args(schema_typing.TSchemaEvolutionMode))
     assert set(dlt_checks.CONTRACT_ENTITIES) == set(get_args(schema_typing.TSchemaContractEntities))
     assert set(dlt_checks.REFRESH_MODES) == set(get_args(TRefreshMode))
+
+
+def _instance(task):
+    """Run the second instance of a mapped task, or of a task in a mapped group, as far as a warning goes."""
+    if task.is_mapped:
+        task = task.unmap({name: values[1] for name, values in task.expand_input.value.items()})
+    context = _context(ti=SimpleNamespace(dag_id="shop", task_id="load", map_index=1), params={"table": "a"})
+    task = copy.copy(task)  # as Airflow does: the DAG keeps the templates
+    task.render_template_fields(context)
+    with pytest.raises(LoadError, match="closed"):
+        task.execute(context)
+
+
+def closed(day=None):
+    """A source that fails, so that nothing is loaded."""
+    raise OSError("closed")
+
+
+@pytest.mark.parametrize(
+    ("common", "mapped", "name"),
+    [
+        ({"pipeline_name": "shop"}, {"source_args": [{"day": 1}, {"day": 2}]}, "shop"),
+        ({}, {"source_args": [{"day": 1}, {"day": 2}]}, "shop_load"),
+        ({"pipeline_name": "shop"}, {"resources": [["a"], ["b"]]}, None),
+        ({}, {"pipeline_name": ["one", "two"]}, None),
+        ({"pipeline_name": "shop_{{ ti.map_index }}"}, {"source_args": [{"day": 1}, {"day": 2}]}, None),
+    ],
+)
+def test_mapped_instances_that_share_a_name_warn(warehouse, capsys, common, mapped, name):
+    """A name given to all is shared as the default one is; resources, or a template, tell them apart."""
+    with DAG("shop", schedule=None):
+        task = DltLoadOperator.partial(task_id="load", source=closed, destination=warehouse, **common).expand(
+            **mapped
+        )
+    _instance(task)
+    told = capsys.readouterr().out
+    assert ("under the pipeline name" in told) == (name is not None)
+    assert name is None or f"under the pipeline name {name}." in told
+
+
+@pytest.mark.parametrize(("resources", "warns"), [(["a"], True), (["{{ params.table }}"], False)])
+def test_instances_of_a_mapped_group_warn(warehouse, capsys, resources, warns):
+    """Resources that are the same in all of them tell none apart."""
+    with DAG("shop", schedule=None):
+        task = _load(closed, destination=warehouse, pipeline_name="shop", resources=resources)
+    _instance(task)
+    assert ("under the pipeline name" in capsys.readouterr().out) == warns
 
 
 DAG_FILE = """
