@@ -311,8 +311,8 @@ class DltLoadOperator(BaseOperator):
         if getattr(ti, "map_index", -1) >= 0 and not self._has_name_of_its_own():
             self.log.warning(
                 "All instances of this mapped task load under the pipeline name %s. They share its state, "
-                "such as an incremental cursor, and those that run at the same time can lose it: give each a name "
-                "of its own, by .expand_kwargs([{'pipeline_name': …, …}, …]) or a template.",
+                "such as an incremental cursor, and those that run at the same time can lose it: give each a "
+                "name of its own, by .expand_kwargs([{'pipeline_name': …, …}, …]) or a template.",
                 self.pipeline_name or default_pipeline_name(ti.dag_id, ti.task_id),
             )
 
