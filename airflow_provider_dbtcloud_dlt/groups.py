@@ -185,7 +185,7 @@ def _output(load: Any) -> Any:
     """What a load returns when it runs."""
     if isinstance(load, DltLoadGroup):
         return load.output
-    output = load() if callable(load) else load
+    output = load() if callable(load) and hasattr(load, "operator_class") else load
     output = getattr(output, "output", output)
     if not isinstance(output, XComArg):
         raise TypeError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
+from airflow.sdk.bases.decorator import DecoratedOperator, _TaskDecorator
 
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+from airflow_provider_dbtcloud_dlt.operators.dlt_sealed import with_sealed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -67,6 +69,18 @@ class _DltLoadDecoratedOperator(DecoratedOperator, DltLoadOperator):
         """The arguments are those of the call, which TaskFlow has bound to the function already."""
 
 
+class _DltLoadTask(_TaskDecorator):  # type: ignore[type-arg]
+    """A decorated function, with the arguments of its task as a mapped one can have them."""
+
+    def __attrs_post_init__(self) -> None:
+        # Airflow makes another instance, and calls this again, for .override() and .partial().
+        self.kwargs = with_sealed(self.kwargs)
+        if "resources" in self.kwargs:
+            # When the function is mapped, Airflow takes this word for a setting of its own.
+            self.kwargs["resource_names"] = self.kwargs.pop("resources")
+        super().__attrs_post_init__()  # type: ignore[no-untyped-call]
+
+
 def dlt_load_task(
     python_callable: Callable[..., Any] | None = None,
     multiple_outputs: bool = False,
@@ -94,12 +108,14 @@ def dlt_load_task(
     Returns:
         The decorated function; calling it in a DAG makes the task and gives its result, the summary.
     """
-    if "resources" in kwargs:
-        # When the function is mapped, Airflow takes this word for a setting of its own.
-        kwargs["resource_names"] = kwargs.pop("resources")
-    return task_decorator_factory(
-        python_callable=python_callable,
+    if python_callable is None:
+        return cast("TaskDecorator", partial(dlt_load_task, multiple_outputs=multiple_outputs, **kwargs))
+    if not callable(python_callable):
+        raise TypeError("@task.dlt_load takes its arguments by name: @task.dlt_load(destination=…).")
+    made = _DltLoadTask(
+        function=python_callable,
         multiple_outputs=multiple_outputs,
-        decorated_operator_class=_DltLoadDecoratedOperator,
-        **kwargs,
+        operator_class=_DltLoadDecoratedOperator,
+        kwargs=kwargs,
     )
+    return cast("TaskDecorator", made)

@@ -17,6 +17,7 @@ from dlt.pipeline.pipeline import Pipeline
 from airflow_provider_dbtcloud_dlt.loads.address import Address, address
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 from airflow_provider_dbtcloud_dlt.loads.credentials import connected
+from airflow_provider_dbtcloud_dlt.loads.earlier import earlier_rows
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, causes, explain, explain_failed_jobs
 from airflow_provider_dbtcloud_dlt.loads.interval import check_interval, interval_for_cursors
 from airflow_provider_dbtcloud_dlt.loads.leftovers import tell_leftovers
@@ -158,12 +159,15 @@ def _run(
         if plan.is_retry:
             tell_leftovers(pipeline, log)
         loaded = _load(pipeline, log)
+        own = loaded.loads_ids if loaded else []
+        earlier = earlier_rows(pipeline, plan.run_start, own, log) if plan.is_retry else {}
     if loaded and loaded.has_failed_jobs:
         raise LoadError(explain_failed_jobs(loaded))
     summary = summarise(
         pipeline,
         normalized,
         loaded,
+        earlier=earlier,
         address=_address(pipeline, dataset_name(pipeline, loaded), log),
         first_run=first_run,
         started_at=started_at,

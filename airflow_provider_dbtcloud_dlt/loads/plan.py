@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
@@ -55,7 +56,9 @@ class LoadPlan:
     interval: Interval | None = None
     """The DAG run's data interval, for incremental cursors that follow it; None: there is none."""
     is_retry: bool = False
-    """Whether an earlier try of the task may have been killed amid its load."""
+    """Whether an earlier try of the task may have been killed amid its load, or after it."""
+    run_start: datetime | None = None
+    """When the DAG run began: what earlier tries have loaded came since then. None: it is not known."""
 
     @property
     def name(self) -> str:

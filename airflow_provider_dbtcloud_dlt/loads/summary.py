@@ -15,6 +15,7 @@ from dlt.pipeline.pipeline import Pipeline
 
 from airflow_provider_dbtcloud_dlt.loads.address import Address
 from airflow_provider_dbtcloud_dlt.loads.changes import SchemaChanges, schema_changes
+from airflow_provider_dbtcloud_dlt.loads.earlier import EarlierRows
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ class LoadSummary:
     table_uri: str | None
     """The URI of the tables, free of secrets, with ``{table}`` for their names; None if it is not known."""
     load_ids: list[str]
-    """dlt's ids of the packages loaded: ``_dlt_loads.load_id``, and ``_dlt_load_id`` of each row."""
+    """dlt's ids of the packages loaded: ``_dlt_loads.load_id``, and ``_dlt_load_id`` of each row. Those that
+    earlier tries have loaded come first."""
     rows: dict[str, int]
     """Rows sent to the destination, for each table whose contents were touched; 0 where ``replace`` emptied
     it. The tables that dlt keeps for itself are left out."""
     bytes: dict[str, int]
-    """Bytes of the files with these rows, before compression."""
+    """Bytes of the files with these rows, before compression; those of earlier tries are not known."""
     table_load_ids: dict[str, list[str]]
     """The ids of the packages that these rows were in."""
     row_count: int
@@ -45,7 +47,8 @@ class LoadSummary:
     first_run: bool
     """Nothing was known at the destination of a pipeline of that name."""
     nothing_loaded: bool
-    """No table's contents were touched: no rows came, and no table was emptied by ``replace``."""
+    """No table's contents were touched: no rows came, and no table was emptied by ``replace``; nor, as far
+    as that can be known, by an earlier try."""
     started_at: str
     finished_at: str
     seconds: float
@@ -69,14 +72,23 @@ def summarise(
     normalized: NormalizeInfo | None,
     loaded: LoadInfo | None,
     *,
+    earlier: EarlierRows | None,
     address: Address,
     first_run: bool,
     started_at: datetime,
     finished_at: datetime,
 ) -> LoadSummary:
-    """Make the summary of what dlt's steps reported; either report is None if there was nothing to do."""
+    """Make the summary of what dlt's steps reported; either report is None if there was nothing to do.
+
+    What earlier tries have loaded is part of it; None if that is not known.
+    """
     packages = loaded.load_packages if loaded else []
     tables = _touched(normalized, {p.load_id: pipeline.schemas[p.schema_name] for p in packages})
+    for load_id, before in reversed((earlier or {}).items()):
+        for name, count in before.items():
+            counts = tables.setdefault(name, _Counts())
+            counts.rows += count
+            counts.load_ids.insert(0, load_id)
     rows = {name: counts.rows for name, counts in tables.items()}
     return LoadSummary(
         pipeline_name=pipeline.pipeline_name,
@@ -85,14 +97,14 @@ def summarise(
         destination_type=pipeline.destination.destination_type.rsplit(".", 1)[-1],
         database=address.database,
         table_uri=address.table_uri,
-        load_ids=list(loaded.loads_ids) if loaded else [],
+        load_ids=[*(earlier or {}), *(loaded.loads_ids if loaded else [])],
         rows=rows,
         bytes={name: counts.bytes for name, counts in tables.items()},
         table_load_ids={name: counts.load_ids for name, counts in tables.items()},
         row_count=sum(rows.values()),
         schema_changes=schema_changes(packages, pipeline.schemas),
         first_run=first_run,
-        nothing_loaded=not tables,
+        nothing_loaded=not tables and earlier is not None,
         started_at=started_at.isoformat(),
         finished_at=finished_at.isoformat(),
         seconds=round((finished_at - started_at).total_seconds(), 3),

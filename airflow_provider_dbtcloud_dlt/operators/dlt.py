@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import AssetAlias, BaseHook, BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
@@ -27,6 +28,7 @@ from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     check_source,
     check_write_disposition,
 )
+from airflow_provider_dbtcloud_dlt.operators.dlt_sealed import sealed, unsealed, with_sealed
 from airflow_provider_dbtcloud_dlt.operators.dlt_source import (
     call_source,
     check_source_args,
@@ -38,30 +40,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
-
-
-class _Sealed:
-    """Keeps a destination that is no name away from Airflow's templates.
-
-    Airflow calls a callable in a template field, and shows other objects by their ``repr()`` in the task's
-    page.
-    """
-
-    def __init__(self, content: Any) -> None:
-        self.content = content
-
-    def __repr__(self) -> str:
-        return getattr(self.content, "__name__", type(self.content).__name__)
-
-
-def _sealed(value: Any) -> Any:
-    # Airflow resolves a reference to another task's result, and finds one by this method itself.
-    is_reference = hasattr(value, "iter_references")
-    return value if value is None or isinstance(value, str) or is_reference else _Sealed(value)
-
-
-def _unsealed(value: Any) -> Any:
-    return value.content if isinstance(value, _Sealed) else value
 
 
 class DltLoadOperator(BaseOperator):
@@ -101,7 +79,9 @@ class DltLoadOperator(BaseOperator):
             (``shop__orders``), so that parts of one source can be loaded in parallel, also by
             ``.expand(resources=[["orders"], ["customers"]])``. None: what the source itself selects.
         pipeline_name: The name under which dlt keeps the state at the destination; two tasks that load in
-            parallel need different names. None: ``<DAG id>_<task id>``.
+            parallel need different names. Letters, digits and underscores, 64 at most. None:
+            ``<DAG id>_<task id>``, with a digest behind it unless both ids are of small letters and digits
+            only: else other ids could make the same name.
         destination: A destination's name (``"postgres"``), a destination object, or, so that dlt need not
             be imported in the DAG file, a function that returns one, called when the task runs. With a
             connection also a bucket's address, such as ``"s3://lake/raw"``. None: what the connection's
@@ -215,7 +195,7 @@ class DltLoadOperator(BaseOperator):
         self.source_args = source_args
         self.resource_names = resources  # Airflow's operators have resources too: what a task needs of CPUs
         self.pipeline_name = pipeline_name
-        self.destination = _sealed(destination)
+        self.destination = sealed(destination)
         self.destination_conn_id = destination_conn_id
         self.dataset_name = dataset_name
         self.write_disposition = write_disposition
@@ -223,7 +203,7 @@ class DltLoadOperator(BaseOperator):
         self.table_name = table_name
         self.primary_key = primary_key
         self.columns = columns
-        self.staging = _sealed(staging)
+        self.staging = sealed(staging)
         self.staging_conn_id = staging_conn_id
         self.loader_file_format = loader_file_format
         self.table_format = table_format
@@ -254,7 +234,7 @@ class DltLoadOperator(BaseOperator):
                 "Map it, .expand(resources=[['orders'], ['customers']]), or give it with the others to "
                 ".expand_kwargs([{'resources': ['orders'], …}, …])."
             )
-        return super().partial(**kwargs)
+        return super().partial(**with_sealed(kwargs))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return the summary."""
@@ -268,8 +248,8 @@ class DltLoadOperator(BaseOperator):
         plan = LoadPlan(
             pipeline_name=self.pipeline_name or default_pipeline_name(ti.dag_id, ti.task_id),
             resources=self.resource_names,
-            destination=_unsealed(self.destination),
-            staging=_unsealed(self.staging),
+            destination=unsealed(self.destination),
+            staging=unsealed(self.staging),
             destination_connection=_connection("destination_conn_id", self.destination_conn_id),
             staging_connection=_connection("staging_conn_id", self.staging_conn_id),
             dataset_name=self.dataset_name,
@@ -290,6 +270,7 @@ class DltLoadOperator(BaseOperator):
             lock_timeout=self.lock_timeout,
             interval=_data_interval(context),
             is_retry=getattr(ti, "try_number", 1) > 1,
+            run_start=getattr(context.get("dag_run"), "start_date", None),
         )
         try:
             summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
@@ -325,15 +306,28 @@ class DltLoadOperator(BaseOperator):
             raise ValueError(f"lock_timeout is a number of seconds, not {self.lock_timeout!r}.")
 
     def _warn_of_one_name(self, context: Context) -> None:
-        """Warn of instances of a mapped task that would share dlt's state, as far as one of them can tell."""
-        is_mapped = getattr(context["ti"], "map_index", -1) >= 0
-        if is_mapped and not self.resource_names and self.pipeline_name is None:
+        """Warn of instances of a mapped task, or of a mapped group's, that share dlt's state."""
+        ti = context["ti"]
+        if getattr(ti, "map_index", -1) >= 0 and not self._has_name_of_its_own():
             self.log.warning(
-                "All instances of this mapped task load under the pipeline name %s. Those that run at the "
-                "same time can lose each other's state, such as an incremental cursor: give each a name of "
-                "its own, by .expand_kwargs([{'pipeline_name': …, …}, …]) for instance.",
-                default_pipeline_name(context["ti"].dag_id, context["ti"].task_id),
+                "All instances of this mapped task load under the pipeline name %s. They share its state, "
+                "such as an incremental cursor, and those that run at the same time can lose it: give each a "
+                "name of its own, by .expand_kwargs([{'pipeline_name': …, …}, …]) or a template.",
+                self.pipeline_name or default_pipeline_name(ti.dag_id, ti.task_id),
             )
+
+    def _has_name_of_its_own(self) -> bool:
+        """Whether what makes this instance's pipeline name is not the same in all instances."""
+        # The DAG has the task as it was written: mapped, or with its templates.
+        written = self.dag.get_task(self.task_id) if self.has_dag() else self
+        common = written.partial_kwargs if isinstance(written, MappedOperator) else vars(written)
+        for name in ("pipeline_name", "resource_names"):
+            if name not in common and getattr(self, name) is not None:
+                return True  # it is mapped over
+            value = common.get(name)
+            if not all(is_plain(one) for one in (value, *(value if isinstance(value, list | tuple) else ()))):
+                return True
+        return False
 
     def _check_source_args(self) -> None:
         check_source_args(self.source, self.source_args)

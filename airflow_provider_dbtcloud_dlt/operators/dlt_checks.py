@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
+from airflow_provider_dbtcloud_dlt.operators.dlt_source import LONGEST_NAME
 
 # dlt's own lists would have to be imported from dlt, and a DAG file must not pay for that; a test
 # compares them.
@@ -68,13 +69,13 @@ def check_resources(value: Any) -> None:
 
 
 def check_pipeline_name(value: Any) -> None:
-    """Refuse a name that cannot be a folder's."""
-    if not isinstance(value, str) or not is_plain(value):
+    """Refuse a name of which dlt cannot make a folder's and a schema's."""
+    if value is None or not is_plain(value):
         return
-    if not value.strip() or value.startswith(".") or re.search(r'[/\\:*?"<>|\x00-\x1f]', value):
+    if not isinstance(value, str) or not value.isidentifier() or len(value) > LONGEST_NAME:
         raise ValueError(
-            f"pipeline_name={value!r} cannot be the name of a folder, which dlt makes of it: use letters, "
-            "digits and underscores."
+            f"pipeline_name={value!r} cannot be a pipeline's name: write letters, digits and underscores, "
+            f"{LONGEST_NAME} at most, with no digit in front."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 Source = Callable[..., Any] | str
 """A function, or ``"package.module:function"``."""
+
+LONGEST_NAME = 64
+"""What dlt allows for a pipeline's name, of which it makes a schema's; a test compares them."""
 
 
 def call_source(source: Source, source_args: Mapping[str, Any] | None, context: Context) -> Any:
@@ -43,8 +47,26 @@ def source_name(source: Source) -> str | None:
 
 
 def default_pipeline_name(dag_id: str, task_id: str) -> str:
-    """The name of a pipeline that was given none."""
-    return re.sub(r"[\W_]+", "_", f"{dag_id}_{task_id}")
+    """Name a pipeline that was given no name: dlt keeps state and, by default, the tables under it.
+
+    Two tasks never share such a name, nor do their datasets, for whose names dlt writes small letters and
+    squeezes underscores: what the plain form cannot tell apart gets a digest.
+
+    Example::
+
+        default_pipeline_name("shop", "orders") == "shop_orders"
+        default_pipeline_name("shop", "eu_orders") == "shop_eu_orders_00ab58ad"
+    """
+    plain = re.sub(r"[\W_]+", "_", f"{dag_id}_{task_id}", flags=re.ASCII).strip("_")
+    name = _identifier(plain)
+    if all(re.fullmatch(r"[a-z0-9]+", one) for one in (dag_id, task_id)) and len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(repr((dag_id, task_id)).encode()).hexdigest()[:8]
+    return f"{name[: LONGEST_NAME - 1 - len(digest)].rstrip('_')}_{digest}"
+
+
+def _identifier(name: str) -> str:
+    return f"_{name}" if name[:1].isdigit() else name
 
 
 def check_source_args(source: Source, arguments: Mapping[str, Any] | None) -> None:

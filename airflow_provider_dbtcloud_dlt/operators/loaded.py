@@ -130,7 +130,7 @@ class AfterLoads:
     @cached_property
     def _summaries(self) -> list[Mapping[str, Any]]:
         """The summaries of the loads that were not skipped."""
-        found = [one for one in _flat(self.loaded) if one is not None]
+        found = [one for _, one in _placed(self.loaded) if one is not None]
         for one in found:
             if not isinstance(one, Mapping) or not {*one} >= SUMMARY_KEYS:
                 raise self._refusal(
@@ -146,12 +146,25 @@ class AfterLoads:
     @property
     def _nothing_loaded(self) -> str:
         names = dict.fromkeys(str(one["pipeline_name"]) for one in self._summaries)
-        return f"Nothing was loaded by {', '.join(names) or 'any load, for all were skipped'}:"
+        without = [place for place, one in _placed(self.loaded) if one is None]
+        if not names and not without:
+            return "Nothing was loaded, for loaded is an empty list:"
+        said = f"Nothing was loaded by {', '.join(names)}" if names else "No load has a summary"
+        if without:
+            places = ", ".join(without[:5]) + (", …" if without[5:] else "")
+            said += (
+                f", and {places} is None: that load was skipped, has do_xcom_push=False, or is "
+                "called otherwise in an xcom_pull"
+            )
+        return f"{said}:"
 
     def _selection(self, hook: DbtCloudHook, job_id: int, log: Logger) -> Callable[[str], str] | None:
         """What narrows a step to the loaded tables; None, with a warning, when all stay as they are."""
         if not self._loads:
             log.warning("%s all steps stay as they are.", self._nothing_loaded)
+            return None
+        if unknown := [str(one["pipeline_name"]) for one in self._loads if not one["rows"]]:
+            log.warning("What %s loaded before a retry is not known: all steps stay as they are.", unknown[0])
             return None
         manifest = self._manifest(hook, job_id, log)
         if manifest is None:
@@ -211,10 +224,10 @@ class AfterLoads:
         return {"dlt_load_ids": ids, **({"dlt_dataset": datasets[0]} if datasets else {}), **given}
 
 
-def _flat(loaded: Any) -> Iterator[Any]:
-    """The summaries in what may be one, a list of them, or what a mapped task has returned."""
+def _placed(loaded: Any, place: str = "loaded") -> Iterator[tuple[str, Any]]:
+    """The summaries in what may be one, a list, or what a mapped task returned, by places: ``loaded[1]``."""
     if isinstance(loaded, Sequence) and not isinstance(loaded, str | bytes):
-        for one in loaded:
-            yield from _flat(one)
+        for number, one in enumerate(loaded):
+            yield from _placed(one, f"{place}[{number}]")
     else:
-        yield loaded
+        yield place, loaded

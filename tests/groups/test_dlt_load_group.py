@@ -11,6 +11,7 @@ from airflow.sdk import DAG, task
 from airflow_provider_dbtcloud_dlt.decorators.dlt import dlt_load_task
 from airflow_provider_dbtcloud_dlt.groups import DltLoadGroup, dlt_to_dbt_cloud
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+from airflow_provider_dbtcloud_dlt.operators.dlt_source import default_pipeline_name
 
 
 def shop(day: str = "") -> Any:
@@ -97,7 +98,7 @@ def test_the_tasks_share_a_name_and_a_dataset(dag: DAG, resources: Any) -> None:
         DltLoadGroup(shop, resources=resources, group_id="raw_shop")
     loads = [one for one in dag.tasks if one.task_type == "DltLoadOperator"]
     names = {one.partial_kwargs["pipeline_name"] if one.is_mapped else one.pipeline_name for one in loads}  # type: ignore[attr-defined]
-    assert names == {"elt_raw_shop"}
+    assert names == {default_pipeline_name("elt", "raw_shop")}
 
 
 @pytest.mark.parametrize("resources", [["orders", "users"], None])

@@ -82,3 +82,11 @@ def test_what_is_no_load(dag: DAG) -> None:
         pytest.raises(TypeError, match=r"dlt_to_dbt_cloud\(<function orders .*has no load: give a function"),
     ):
         dlt_to_dbt_cloud(orders, job_id=1)
+
+
+def test_what_is_no_load_is_not_called(dag: DAG) -> None:
+    """A plain function might work for long, each time that the DAG file is parsed."""
+    calls = []
+    with dag, pytest.raises(TypeError, match="has no load"):
+        dlt_to_dbt_cloud(lambda: calls.append(1), job_id=1)
+    assert calls == []

@@ -12,6 +12,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_dbtcloud_dlt.decorators.dlt import dlt_load_task
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+from airflow_provider_dbtcloud_dlt.operators.dlt_source import default_pipeline_name
 
 PATTERN = "x-shop://warehouse/{database}/{schema}/{table}"
 ORDERS = [{"id": 1, "lines": [{"sku": "a"}]}, {"id": 2}]
@@ -127,7 +128,9 @@ def test_the_alias_is_called_as_the_pipeline_is_by_default():
             DltLoadOperator(task_id=f"load_{number}", source=orders, pipeline_name=name)
             for number, name in enumerate([None, "shop_{{ ds_nodash }}"])
         ]
-    assert [task.outlets[0].name for task in tasks] == ["dlt:shop_daily_load_0", "dlt:shop_daily_load_1"]
+    assert [task.outlets[0].name for task in tasks] == [
+        f"dlt:{default_pipeline_name('shop.daily', f'load_{number}')}" for number in (0, 1)
+    ]
 
 
 def test_an_own_alias_is_used_instead(run):

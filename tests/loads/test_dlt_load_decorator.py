@@ -105,3 +105,24 @@ def test_bad_arguments_are_refused_when_the_dag_is_parsed(warehouse):
     decorated = dlt_load_task(destination=warehouse, write_disposition="upsert")(orders)
     with DAG("shop", schedule=None), pytest.raises(ValueError, match="write_disposition='upsert'"):
         decorated()
+
+
+@pytest.mark.parametrize("resources", [["orders"], None])
+def test_resources_can_be_overridden(resources):
+    """As every argument can, whether the function had some before, called or mapped."""
+
+    def shop(day="1"):
+        """Never called."""
+
+    with DAG("shop", schedule=None) as dag:
+        decorated = dlt_load_task(**({"resources": resources} if resources else {}))(shop)
+        decorated.override(resources=["users"], task_id="called")()
+        decorated.override(resources=["users"], task_id="mapped").expand(day=["1", "2"])
+    mapped = dag.get_task("mapped").unmap({"op_kwargs": {"day": "1"}})
+    assert (dag.get_task("called").resource_names, mapped.resource_names) == (["users"], ["users"])
+
+
+def test_a_function_is_wanted():
+    """`@task.dlt_load("duckdb")` is a slip: the sentence says how to write it."""
+    with pytest.raises(TypeError, match="takes its arguments by name"):
+        dlt_load_task("duckdb")

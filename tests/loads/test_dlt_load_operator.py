@@ -1,5 +1,7 @@
 """The operator: arguments are checked when the DAG file is parsed, and used when the task runs."""
 
+import copy
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,13 +10,21 @@ from typing import get_args
 import dlt
 import pytest
 from airflow.sdk import DAG
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.pipeline import TRefreshMode
 from dlt.common.schema import typing as schema_typing
+from dlt.common.schema.exceptions import InvalidSchemaName
+from dlt.common.schema.utils import is_valid_schema_name
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_dbtcloud_dlt.compat import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
 from airflow_provider_dbtcloud_dlt.operators import dlt_checks
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+from airflow_provider_dbtcloud_dlt.operators.dlt_source import LONGEST_NAME, default_pipeline_name
+
+NAMING = NamingConvention(max_length=63)
 
 
 def orders(count=1, ds=None, params=None):
@@ -69,7 +79,50 @@ def test_a_resource_that_was_not_called_is_a_function(warehouse):
 
 def test_the_pipelines_default_name_is_that_of_the_task(warehouse):
     """Two tasks have two names without anyone giving them: dlt keeps the state under it."""
-    assert _load(destination=warehouse).execute(_context())["pipeline_name"] == "shop_daily_load"
+    name = _load(destination=warehouse).execute(_context())["pipeline_name"]
+    assert re.fullmatch("shop_daily_load_[0-9a-f]{8}", name)
+
+
+def test_two_tasks_whose_names_run_together_are_two_pipelines(warehouse):
+    """What one has loaded is neither the other's state nor in its dataset."""
+
+    cursor = dlt.sources.incremental("id", initial_value=0)
+
+    @dlt.resource
+    def orders(number=cursor):
+        yield [{"id": one} for one in (1, 2) if one > number.last_value]
+
+    tasks = [("shop", "eu_orders"), ("shop_eu", "orders")]
+    summaries = [
+        _load(lambda: orders, destination=warehouse).execute(
+            {"ti": SimpleNamespace(dag_id=dag_id, task_id=task_id)}
+        )
+        for dag_id, task_id in tasks
+    ]
+    assert [one["rows"] for one in summaries] == [{"orders": 2}, {"orders": 2}]
+    assert len({one["dataset_name"] for one in summaries}) == 2
+
+
+ids = st.text("abAB_.-0ä", min_size=1, max_size=4) | st.text("a_", min_size=60, max_size=70)
+
+
+@given(st.tuples(ids, ids), st.tuples(ids, ids))
+def test_default_names_tell_tasks_apart(one, other):
+    """Pipelines and, in dlt's spelling, datasets: whatever the ids, and however long."""
+    names = [default_pipeline_name(*one), default_pipeline_name(*other)]
+    spelled = [NAMING.normalize_table_identifier(f"{name}_dataset") for name in names]
+    assert (names[0] == names[1]) == (spelled[0] == spelled[1]) == (one == other)
+
+
+@given(ids, ids)
+def test_dlt_takes_default_names(dag_id, task_id):
+    """They are valid names of schemas."""
+    assert is_valid_schema_name(default_pipeline_name(dag_id, task_id))
+
+
+def test_the_longest_name_is_dlts():
+    """The operator has a copy, since a DAG file must not import dlt."""
+    assert LONGEST_NAME == InvalidSchemaName.MAXIMUM_SCHEMA_NAME_LENGTH
 
 
 def test_a_parameter_that_dlt_fills_in_is_left_to_dlt(warehouse, query, monkeypatch):
@@ -161,7 +214,9 @@ def test_another_error_of_a_source_is_a_failed_load(warehouse):
         ({"schema_contract": {"column": "freeze"}}, "has the key 'column'; dlt knows 'tables', 'columns'"),
         ({"schema_contract": {"columns": "strict"}}, r"schema_contract\['columns'\]='strict'"),
         ({"refresh": "all"}, "refresh='all'.*'drop_sources'"),
-        ({"pipeline_name": "shop/orders"}, "pipeline_name='shop/orders' cannot be the name of a folder"),
+        ({"pipeline_name": "shop/orders"}, "pipeline_name='shop/orders' cannot be a pipeline's name: write"),
+        ({"pipeline_name": "2024_orders"}, "with no digit in front"),
+        ({"pipeline_name": "o" * 65}, "64 at most"),
         ({"log_interval": -1}, "log_interval is a number of seconds, not -1"),
     ],
 )
@@ -191,6 +246,53 @@ def test_the_lists_of_words_are_dlts():
     assert set(dlt_checks.CONTRACT_MODES) == set(get_args(schema_typing.TSchemaEvolutionMode))
     assert set(dlt_checks.CONTRACT_ENTITIES) == set(get_args(schema_typing.TSchemaContractEntities))
     assert set(dlt_checks.REFRESH_MODES) == set(get_args(TRefreshMode))
+
+
+def _instance(task):
+    """Run the second instance of a mapped task, or of a task in a mapped group, as far as a warning goes."""
+    if task.is_mapped:
+        task = task.unmap({name: values[1] for name, values in task.expand_input.value.items()})
+    context = _context(ti=SimpleNamespace(dag_id="shop", task_id="load", map_index=1), params={"table": "a"})
+    task = copy.copy(task)  # as Airflow does: the DAG keeps the templates
+    task.render_template_fields(context)
+    with pytest.raises(LoadError, match="closed"):
+        task.execute(context)
+
+
+def closed(day=None):
+    """A source that fails, so that nothing is loaded."""
+    raise OSError("closed")
+
+
+@pytest.mark.parametrize(
+    ("common", "mapped", "name"),
+    [
+        ({"pipeline_name": "shop"}, {"source_args": [{"day": 1}, {"day": 2}]}, "shop"),
+        ({}, {"source_args": [{"day": 1}, {"day": 2}]}, "shop_load"),
+        ({"pipeline_name": "shop"}, {"resources": [["a"], ["b"]]}, None),
+        ({}, {"pipeline_name": ["one", "two"]}, None),
+        ({"pipeline_name": "shop_{{ ti.map_index }}"}, {"source_args": [{"day": 1}, {"day": 2}]}, None),
+    ],
+)
+def test_mapped_instances_that_share_a_name_warn(warehouse, capsys, common, mapped, name):
+    """A name given to all is shared as the default one is; resources, or a template, tell them apart."""
+    with DAG("shop", schedule=None):
+        task = DltLoadOperator.partial(task_id="load", source=closed, destination=warehouse, **common).expand(
+            **mapped
+        )
+    _instance(task)
+    told = capsys.readouterr().out
+    assert ("under the pipeline name" in told) == (name is not None)
+    assert name is None or f"under the pipeline name {name}." in told
+
+
+@pytest.mark.parametrize(("resources", "warns"), [(["a"], True), (["{{ params.table }}"], False)])
+def test_instances_of_a_mapped_group_warn(warehouse, capsys, resources, warns):
+    """Resources that are the same in all of them tell none apart."""
+    with DAG("shop", schedule=None):
+        task = _load(closed, destination=warehouse, pipeline_name="shop", resources=resources)
+    _instance(task)
+    assert ("under the pipeline name" in capsys.readouterr().out) == warns
 
 
 DAG_FILE = """

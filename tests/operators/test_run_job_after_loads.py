@@ -108,7 +108,7 @@ def variables(step: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "loaded", [NOTHING, [NOTHING, NOTHING], [NOTHING, None], [[NOTHING], []]], ids=["one", "two", "a", "b"]
+    "loaded", [NOTHING, [NOTHING, NOTHING], [[NOTHING], []]], ids=["one", "two", "three"]
 )
 def test_nothing_loaded_skips(emu: Emulator, start: Start, loaded: Any) -> None:
     """No new rows, no dbt run: one sentence says so."""
@@ -117,12 +117,25 @@ def test_nothing_loaded_skips(emu: Emulator, start: Start, loaded: Any) -> None:
     assert emu.runs() == []
 
 
-@pytest.mark.parametrize("rendered", [None, [], [None, None]])
-def test_skipped_loads_skip(make: Make, context: Callable[..., Any], emu: Emulator, rendered: Any) -> None:
-    """A load that was skipped has no summary, and has loaded nothing."""
+@pytest.mark.parametrize(
+    ("rendered", "told"),
+    [
+        (
+            None,
+            "^No load has a summary, and loaded is None: that load was skipped, has do_xcom_push=False, or",
+        ),
+        ([], "^Nothing was loaded, for loaded is an empty list: no dbt run"),
+        ([None, [None]], r"^No load has a summary, and loaded\[0\], loaded\[1\]\[0\] is None"),
+        ([NOTHING, None], r"^Nothing was loaded by shop, and loaded\[1\] is None"),
+    ],
+)
+def test_loads_without_a_summary_skip(
+    make: Make, context: Callable[..., Any], emu: Emulator, rendered: Any, told: str
+) -> None:
+    """A load that was skipped is one; the sentence says which, and what else it may be."""
     operator = make(loaded=[NOTHING])
     operator.loaded = rendered
-    with pytest.raises(AirflowSkipException, match="any load, for all were skipped"):
+    with pytest.raises(AirflowSkipException, match=told):
         operator.execute(context())
 
 
@@ -218,6 +231,11 @@ def test_latest_successful_run_has_the_manifest(earlier_run: Callable[..., int],
         ({"run_results": {}}, summary(), "The manifest.json of job run"),
         ({"manifest": {}}, summary(), "it is no manifest"),
         ({"manifest": MANIFEST}, summary({"payments": 1}), "No loaded table is a source of the dbt project"),
+        (
+            {"manifest": MANIFEST},
+            [summary(), summary({}, nothing_loaded=False)],
+            "What shop loaded before a retry is not known: all steps stay as they are",
+        ),
         ({"manifest": MANIFEST}, NOTHING, "Nothing was loaded by shop: all steps stay as they are"),
     ],
 )
