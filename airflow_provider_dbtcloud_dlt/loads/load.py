@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import dlt
 from dlt.common.destination import Destination
+from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.pipeline.pipeline import Pipeline
 
@@ -75,6 +77,15 @@ def run_load(
         secrets.collect()
         message = str(error) if isinstance(error, LoadError) else explain(plan.name, error)
         raise LoadError(secrets.redact(message)) from error
+
+
+def break_off() -> NoReturn:
+    """Break the load off that a signal's handler has interrupted, so that it fails and cleans up.
+
+    Raises:
+        SignalReceivedException: As dlt itself does within the steps that normalize and load.
+    """
+    raise SignalReceivedException(signal.SIGTERM)
 
 
 @contextmanager
