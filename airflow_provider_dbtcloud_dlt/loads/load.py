@@ -126,6 +126,10 @@ def _join_the_whole(pipeline: Pipeline, plan: LoadPlan) -> None:
     """Let a part of a load go where the other parts go."""
     if not pipeline.config.dataset_name and pipeline.dataset_name:
         pipeline._set_dataset_name(plan.pipeline_name + pipeline.DEFAULT_DATASET_SUFFIX)
+    # dlt names a DuckDB or SQLite file after the pipeline, where nothing else says how it is called.
+    bound = pipeline.destination.config_params
+    if bound.get("pipeline_name") == plan.name:
+        bound["pipeline_name"] = plan.pipeline_name
     if pipeline.staging:
         # All parts stage a file for dlt's own tables, which none may remove while another needs it.
         pipeline.destination.config_params.setdefault(

@@ -261,3 +261,20 @@ def test_a_source_that_cannot_be_split(build, sentence):
     """The sentence says what the function did."""
     with pytest.raises(LoadError, match=sentence):
         look_resources_up(build, "shop")
+
+
+@pytest.mark.parametrize(
+    ("destination", "file"),
+    [
+        ("duckdb", "shop.duckdb"),
+        (lambda: dlt.destinations.sqlalchemy("sqlite:///"), "shop__raw.db"),
+    ],
+    ids=["duckdb", "sqlite"],
+)
+def test_parts_load_into_one_file(load, tmp_path, destination, file):
+    """Where nothing names a database's file, dlt does so after the pipeline: all parts are in one."""
+    for resources in (["orders"], ["users"]):
+        assert load(_shop, resources=resources, destination=destination)["row_count"] == 2
+    databases = [path.name for path in tmp_path.glob("*.d*b")]
+    assert file in databases
+    assert not [name for name in databases if "orders" in name or "users" in name]
