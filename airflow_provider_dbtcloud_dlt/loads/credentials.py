@@ -19,6 +19,9 @@ from airflow_provider_dbtcloud_dlt.loads.errors import LoadError, not_installed
 from airflow_provider_dbtcloud_dlt.loads.mappings import MAPPINGS, ConnectionMapping, value_of, where
 from airflow_provider_dbtcloud_dlt.loads.secrets import Secrets
 
+_ASKS_FOR_NOTHING = ("false", "0", "disabled", "preferred")
+"""Values of extras that are refused otherwise: as good as none."""
+
 
 def connected(destination: Any, connection: ConnectionFields, secrets: Secrets) -> Destination[Any, Any]:
     """Give a destination the credentials of an Airflow connection.
@@ -100,13 +103,14 @@ def _chosen(
 
 
 def _refuse(connection: ConnectionFields, mapping: ConnectionMapping) -> None:
-    """Refuse a connection that asks for a log-in that dlt lacks: it would become another's, or fail late."""
+    """Refuse a connection that asks for what dlt lacks: a log-in would become another's, TLS be left out."""
     for key in mapping.refused:
         value = connection.get(f"extra.{key}")
-        if value is not None and str(value).strip().lower() not in ("false", "0"):
+        if value is not None and str(value).strip().lower() not in _ASKS_FOR_NOTHING:
             raise connection.error(
-                f"extra {key!r} asks for a way to log in that dlt's {mapping.destination!r} does not have. "
-                "Give the load a connection with a key, a token or a password, or a destination object."
+                f"extra {key!r} asks for a way to log in, or to use TLS, that dlt's {mapping.destination!r} "
+                "does not have. Give the load a connection with a key, a token or a password, and with TLS "
+                "by the fields that the README lists, or a destination object."
             )
 
 

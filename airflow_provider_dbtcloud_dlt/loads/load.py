@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import dlt
 from dlt.common.destination import Destination
+from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.pipeline.pipeline import Pipeline
 
@@ -78,6 +80,15 @@ def run_load(
         raise LoadError(secrets.redact(message)) from error
 
 
+def break_off() -> NoReturn:
+    """Break the load off that a signal's handler has interrupted, so that it fails and cleans up.
+
+    Raises:
+        SignalReceivedException: As dlt itself does within the steps that normalize and load.
+    """
+    raise SignalReceivedException(signal.SIGTERM)
+
+
 @contextmanager
 def _pipeline(plan: LoadPlan, log: TaskLog, secrets: Secrets) -> Iterator[Pipeline]:
     """Make the pipeline, and leave nothing of it behind: no folder, no active pipeline, no changed logger."""
@@ -116,6 +127,10 @@ def _join_the_whole(pipeline: Pipeline, plan: LoadPlan) -> None:
     """Let a part of a load go where the other parts go."""
     if not pipeline.config.dataset_name and pipeline.dataset_name:
         pipeline._set_dataset_name(plan.pipeline_name + pipeline.DEFAULT_DATASET_SUFFIX)
+    # dlt names a DuckDB or SQLite file after the pipeline, where nothing else says how it is called.
+    bound = pipeline.destination.config_params
+    if bound.get("pipeline_name") == plan.name:
+        bound["pipeline_name"] = plan.pipeline_name
     if pipeline.staging:
         # All parts stage a file for dlt's own tables, which none may remove while another needs it.
         pipeline.destination.config_params.setdefault(

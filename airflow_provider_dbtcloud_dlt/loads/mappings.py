@@ -43,7 +43,7 @@ class ConnectionMapping:
     together: tuple[str, ...] = ()
     """Fields that make sense only all together: dlt takes the worker's own identity if one is missing."""
     refused: tuple[str, ...] = ()
-    """Extras that ask for a way to log in that dlt does not have."""
+    """Extras that ask for a way to log in, or to secure the connection, that dlt does not have."""
 
 
 _SERVER: dict[str, Reading] = {
@@ -82,7 +82,12 @@ MAPPINGS = (
     ConnectionMapping(
         ("redshift", "postgres"),
         "redshift",
-        {**_POSTGRES, "database": "schema | extra.database", "query.sslmode": "extra.sslmode"},
+        {
+            **_POSTGRES,
+            "database": "schema | extra.database",
+            "query.sslmode": ("extra.sslmode, extra.ssl", read.redshift_sslmode),
+            **{f"query.{word}": f"extra.{word}" for word in ("sslrootcert", "sslcert", "sslkey")},
+        },
         by_default=lambda connection: connection.conn_type == "redshift" or connection.says("extra.redshift"),
         refused=("iam", "credentials_provider"),
     ),
@@ -153,7 +158,7 @@ MAPPINGS = (
             "driver": ("extra.driver", read.odbc_driver),
             "connect_timeout": "extra.connect_timeout | extra.login_timeout",
             **{
-                f"query.{word}": f"extra.{word}"
+                f"query.{word}": (f"extra.{word}", read.odbc_word(word))
                 for word in ("Encrypt", "TrustServerCertificate", "MultiSubnetFailover", "Authentication")
             },
         },
@@ -166,10 +171,12 @@ MAPPINGS = (
             "drivername": ("the driver that is installed", read.mysql_driver),
             "query.charset": "extra.charset",
             "query.unix_socket": "extra.unix_socket",
-            **{f"query.ssl_{part}": f"extra.ssl.{part}" for part in ("ca", "cert", "key")},
+            **{
+                f"query.ssl_{part}": f"extra.ssl.{part}" for part in ("ca", "cert", "key", "capath", "cipher")
+            },
         },
         needed=(("host", "query.unix_socket"),),
-        refused=("iam",),
+        refused=("iam", "ssl_mode"),
     ),
     ConnectionMapping(
         ("sqlite",),
@@ -197,6 +204,7 @@ MAPPINGS = (
             "connect_timeout": "extra.connect_timeout",
             "send_receive_timeout": "extra.send_receive_timeout",
         },
+        refused=("ca_certs", "certfile", "keyfile"),
     ),
     ConnectionMapping(
         ("aws",),

@@ -126,6 +126,18 @@ def odbc_driver(connection: ConnectionFields) -> str | None:
     return str(driver).strip("{}") if driver else None
 
 
+def odbc_word(word: str) -> Callable[[ConnectionFields], Any]:
+    """A word of ODBC's, for which upper and lower case are the same."""
+    return lambda connection: {key.lower(): value for key, value in connection.extras.items()}.get(
+        word.lower()
+    )
+
+
+def redshift_sslmode(connection: ConnectionFields) -> Any:
+    """As libpq calls it; Redshift's own driver has a switch beside it."""
+    return connection.get("extra.sslmode") or ("require" if connection.says("extra.ssl") else None)
+
+
 def mysql_driver(connection: ConnectionFields) -> str:
     """The driver that is installed, as SQLAlchemy calls it."""
     for module, driver in _MYSQL_DRIVERS.items():

@@ -96,7 +96,7 @@ def components(data: Any, name: str) -> list[list[str]]:
         The names of the resources of each part, in the source's order.
 
     Raises:
-        LoadError: There are no resources.
+        LoadError: There are no resources, or the source selects none.
     """
     groups: list[set[str]] = []
     selected: list[str] = []
@@ -107,6 +107,8 @@ def components(data: Any, name: str) -> list[list[str]]:
             touching = [group for group in groups if group & {*edge}]
             groups = [group for group in groups if group not in touching]
             groups.append({*edge}.union(*touching))
+    if not selected:
+        raise LoadError(f"{name} selects none of its resources, so that there is nothing to load.")
     found = [[one for one in selected if one in group] for group in groups]
     return sorted(found, key=lambda names: selected.index(names[0]))
 

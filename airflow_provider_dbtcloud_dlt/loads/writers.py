@@ -35,7 +35,7 @@ def only_writer(pipeline: Pipeline, log: TaskLog, timeout: float) -> Iterator[No
         timeout: Seconds to wait at most.
 
     Raises:
-        LoadError: The time is up.
+        LoadError: The time is up, or there can't be a lock file.
     """
     kind = pipeline.destination.destination_type.rpartition(".")[2]
     with ExitStack() as stack:
@@ -89,16 +89,31 @@ def _sqlite_file(pipeline: Pipeline) -> Path | None:
 def _lock_beside(database: Path, stack: ExitStack) -> str | None:
     """Take the lock file, which the system frees when the process dies; removed when it is given back."""
     path = f"{database}.lock"
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever had it may have removed it between the two lines above: then another makes a new one.
-        taken = os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except OSError:
-        taken = False
-    if not taken:
-        os.close(descriptor)
-        return f"Another load writes into the SQLite database {database.name}, and only one can at a time."
-    stack.callback(os.close, descriptor)
-    stack.callback(os.unlink, path)
+    with ExitStack() as attempt:
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            attempt.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = _is_at(path, descriptor)
+        except BlockingIOError:
+            taken = False
+        except OSError as error:
+            raise LoadError(
+                f"The lock file {path} beside the SQLite database can't be had: {error.strerror}. The folder "
+                "must exist, let the task make files in it, and be on a file system that has locks."
+            ) from error
+        if not taken:
+            return (
+                f"Another load writes into the SQLite database {database.name}, and only one can at a time."
+            )
+        attempt.callback(os.unlink, path)
+        stack.push(attempt.pop_all())
     return None
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    """Whether an open file is still there: whoever had its lock may have removed it, and another made one."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

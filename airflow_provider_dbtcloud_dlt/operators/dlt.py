@@ -159,6 +159,7 @@ class DltLoadOperator(BaseOperator):
     template_fields_renderers = {"source_args": "py", "write_disposition": "py", "schema_contract": "py"}
     shallow_copy_attrs: Sequence[str] = ("source",)
     ui_color = "#e8f7d4"
+    _is_loading = False
 
     def __init__(
         self,
@@ -273,7 +274,11 @@ class DltLoadOperator(BaseOperator):
             run_start=getattr(context.get("dag_run"), "start_date", None),
         )
         try:
-            summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
+            self._is_loading = True
+            try:
+                summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
+            finally:
+                self._is_loading = False
         except LoadError as error:
             asked = _asked_of_airflow(error)
             if asked is None:
@@ -284,6 +289,20 @@ class DltLoadOperator(BaseOperator):
                 emit_asset_events(context, event_aliases(self.outlets), result, self.asset_uri, self.log)
             return result
         raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
+
+    def on_kill(self) -> None:
+        """Break the load off, so that its working folder is removed: Airflow itself lets it go on.
+
+        Within the steps that normalize and load, dlt sees to the signal itself.
+
+        Raises:
+            SignalReceivedException: A load was broken off, which fails with a sentence.
+        """
+        if self._is_loading:
+            self._is_loading = False  # a second signal must not break off the cleaning up
+            from airflow_provider_dbtcloud_dlt.loads.load import break_off
+
+            break_off()
 
     def _call_source(self, context: Context) -> Any:
         return call_source(self.source, self.source_args, context)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.log import mask_secret
 
+from airflow_provider_dbtcloud_dlt.operators.dlt import _asked_of_airflow, _data_interval
 from airflow_provider_dbtcloud_dlt.operators.dlt_checks import check_source
 from airflow_provider_dbtcloud_dlt.operators.dlt_source import call_source, check_source_args, source_name
 
@@ -31,7 +32,8 @@ class DltListResourcesOperator(BaseOperator):
         ``DltLoadOperator.partial(…).expand(resources=…)``.
 
     Raises:
-        LoadError: The source cannot be built, or has no resources.
+        LoadError: The source cannot be built, or selects no resources. What it raises for Airflow reaches
+            Airflow as it is, as with `DltLoadOperator`.
     """
 
     template_fields: Sequence[str] = ("source_args",)
@@ -54,17 +56,24 @@ class DltListResourcesOperator(BaseOperator):
     def execute(self, context: Context) -> list[list[str]]:
         """Call the source function, and list the resources."""
         self._check()
+        from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
         from airflow_provider_dbtcloud_dlt.loads.lookup import look_resources_up
 
-        found = look_resources_up(
-            lambda: call_source(self.source, self.source_args, context),
-            source_name(self.source) or "The source",
-            hide=mask_secret,
-        )
-        self.log.info(
-            "Loaded each by itself: %s", "; ".join(", ".join(names) for names in found) or "nothing"
-        )
-        return found
+        try:
+            found = look_resources_up(
+                lambda: call_source(self.source, self.source_args, context),
+                source_name(self.source) or "The source",
+                interval=_data_interval(context),
+                hide=mask_secret,
+            )
+        except LoadError as error:
+            asked = _asked_of_airflow(error)
+            if asked is None:
+                raise
+        else:
+            self.log.info("Loaded each by itself: %s", "; ".join(", ".join(names) for names in found))
+            return found
+        raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
 
     def _check(self) -> None:
         check_source(self.source)

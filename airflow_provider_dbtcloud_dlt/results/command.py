@@ -126,8 +126,8 @@ class Command:
         return replace(self, words=words)
 
     def has(self, *names: str) -> bool:
-        """Whether one of these long options is given."""
-        return any(word.value.partition("=")[0] in names for word in self.words[self.at :])
+        """Whether one of these long options is given, before the command's name or after it."""
+        return any(word.value.partition("=")[0] in names for word in self.words)
 
     def selections(self) -> Iterator[Option]:
         """The options that select, in order. Of several dbt takes all, each with all values that follow it.

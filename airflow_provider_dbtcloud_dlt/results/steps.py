@@ -12,11 +12,15 @@ import yaml
 from airflow_provider_dbtcloud_dlt.results.command import Command, Option, StepError
 
 NARROWED = frozenset(
-    ("build", "clone", "compile", "run", "seed", "snapshot", "test")
+    ("build", "clone", "compile", "run", "snapshot", "test")
     + ("source freshness", "source snapshot-freshness")
 )
-"""The commands that a selection is put into. ``docs generate`` takes one as well, but documentation of a part
-of the project would replace that of the whole; ``list`` and ``show`` build nothing."""
+"""The commands that a selection is put into. ``seed`` would be left with nothing, since no seed depends on a
+source. ``docs generate`` takes a selection as well, but documentation of a part of the project would replace
+that of the whole; ``list`` and ``show`` build nothing."""
+
+_STRICT = ("--warn-error", "--warn-error-options")
+"""With these dbt may fail where a selection is of nothing, of which it warns otherwise."""
 
 
 def with_selection(step: str, selection: Sequence[str], default_selector: str | None = None) -> str:
@@ -42,6 +46,8 @@ def with_selection(step: str, selection: Sequence[str], default_selector: str | 
     command = Command.read(step)
     if command.name not in NARROWED or command.has("--inline"):
         return step
+    if strict := next((name for name in _STRICT if command.has(name)), None):
+        raise StepError(f"with its {strict} dbt would fail if nothing of it depends on what was loaded")
     if command.has("--selector"):
         raise StepError("dbt ignores --select beside its --selector")
     own = list(command.selections())

@@ -70,6 +70,20 @@ def credentials(connection: ConnectionFields, destination: Any = None) -> Any:
         ),
         pytest.param({"conn_type": "redshift", **SERVER}, None, "redshift", AS_DLT_SAYS, id="redshift"),
         pytest.param(
+            {"conn_type": "redshift", **SERVER, "extra": {"sslmode": "verify-full", "sslrootcert": "/ca"}},
+            None,
+            "redshift",
+            {"query": {"sslmode": "verify-full", "sslrootcert": "/ca"}},
+            id="redshift by TLS",
+        ),
+        pytest.param(
+            {"conn_type": "redshift", **SERVER, "extra": {"ssl": True}},
+            None,
+            "redshift",
+            {"query": {"sslmode": "require"}},
+            id="redshift by its own driver's TLS",
+        ),
+        pytest.param(
             {"conn_type": "postgres", **SERVER, "extra": {"redshift": True}},
             None,
             "redshift",
@@ -208,6 +222,17 @@ def credentials(connection: ConnectionFields, destination: Any = None) -> Any:
             id="mssql",
         ),
         pytest.param(
+            {
+                "conn_type": "mssql",
+                **SERVER,
+                "extra": {"driver": "{ODBC Driver 18 for SQL Server}", "encrypt": "strict"},
+            },
+            None,
+            "mssql",
+            {"query": {"Encrypt": "strict"}},
+            id="mssql in lower case",
+        ),
+        pytest.param(
             {"conn_type": "mysql", **SERVER, "extra": {"charset": "utf8mb4", "ssl": '{"ca": "/ca.pem"}'}},
             None,
             "sqlalchemy",
@@ -217,6 +242,13 @@ def credentials(connection: ConnectionFields, destination: Any = None) -> Any:
                 "query": {"charset": "utf8mb4", "ssl_ca": "/ca.pem"},
             },
             id="mysql",
+        ),
+        pytest.param(
+            {"conn_type": "mysql", **SERVER, "extra": {"ssl_mode": "PREFERRED", "ssl": {"capath": "/ca"}}},
+            None,
+            "sqlalchemy",
+            {"query": {"ssl_capath": "/ca"}},
+            id="mysql whose mode demands nothing",
         ),
         pytest.param(
             {"conn_type": "sqlite", "host": "/data/shop.db"},
@@ -462,9 +494,19 @@ def test_a_missing_field_is_not_looked_up_elsewhere(monkeypatch):
         (
             {"conn_type": "aws", **AWS, "extra": {"role_arn": "arn:aws:iam::1:role/x"}},
             "s3://lake",
-            "extra 'role_arn' asks for a way to log in that dlt's 'filesystem' does not have",
+            "extra 'role_arn' asks for a way to log in, or to use TLS, that dlt's 'filesystem' does not have",
         ),
         ({"conn_type": "postgres", **SERVER, "extra": {"iam": "true"}}, None, "extra 'iam' asks for"),
+        (
+            {"conn_type": "mysql", **SERVER, "extra": {"ssl_mode": "REQUIRED"}},
+            None,
+            "extra 'ssl_mode' asks for",
+        ),
+        (
+            {"conn_type": "clickhouse", **SERVER, "extra": {"secure": "true", "ca_certs": "/ca.pem"}},
+            None,
+            "extra 'ca_certs' asks for",
+        ),
         (
             {"conn_type": "postgres", **SERVER, "extra": f'{{"x": "{SECRET}'},
             None,

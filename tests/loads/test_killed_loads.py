@@ -170,3 +170,53 @@ def test_an_incremental_load_goes_on_where_the_last_whole_one_ended(killed, load
 
     assert load(lambda: orders())["rows"] == {"orders": 3}
     assert query("select count(*) from raw.orders") == [(3,)]
+
+
+TERMINATED = """
+import signal, sys, time
+from types import SimpleNamespace
+import dlt
+from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
+
+step, folder = sys.argv[1:]
+
+
+def orders():
+    yield [{"id": 1}]
+    if step == "extract":
+        print("extract", flush=True)
+        time.sleep(60)
+
+
+@dlt.destination(name="slow", batch_size=1)
+def slow(items, table):
+    print("load", flush=True)
+    time.sleep(1)
+
+
+task = DltLoadOperator(
+    task_id="load", source=orders, pipeline_name="shop", destination=slow, pipelines_dir=folder
+)
+signal.signal(signal.SIGTERM, lambda *_: task.on_kill())  # as Airflow's task runner does
+task.execute({"ti": SimpleNamespace(dag_id="shop", task_id="load")})
+"""
+
+
+@pytest.mark.parametrize("step", ["extract", "load"])
+def test_a_task_that_airflow_kills_leaves_no_folder(tmp_path, step):
+    """The load ends within Airflow's five seconds, as a failure whose sentence names the signal."""
+    folder = tmp_path / "work"
+    with subprocess.Popen(
+        [sys.executable, "-c", TERMINATED, step, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as task:
+        while step not in (line := task.stdout.readline()):
+            assert line, task.stderr.read()
+        assert len(list(folder.iterdir())) == 1
+        task.terminate()
+        _, told = task.communicate(timeout=20)
+    assert "it was stopped by signal 15" in told
+    assert list(folder.iterdir()) == []

@@ -1,5 +1,6 @@
 """Databases that have one writer at a time: loads wait for each other, and say so."""
 
+import errno
 import json
 import os
 import sqlite3
@@ -173,3 +174,19 @@ def test_a_lock_file_of_a_killed_load_is_free(load, destination, kind, path):
     """What a dead process left behind holds nobody up."""
     path.with_name(f"{path.name}.lock").touch()
     assert load(lambda: [{"id": 1}], destination=destination, lock_timeout=0)["rows"] == {"orders": 1}
+
+
+def test_a_lock_file_in_a_folder_that_is_not_there(load, tmp_path):
+    """Nobody is waited for: the sentence says which file, and what its folder has to be."""
+    path = tmp_path / "nowhere" / "shop.db"
+    told = rf"lock file {path}\.lock .* can't be had: No such file or directory\. The folder must exist"
+    with pytest.raises(LoadError, match=told):
+        load(list, destination=lambda: dlt.destinations.sqlalchemy(f"sqlite:///{path}"))
+
+
+def test_a_file_system_without_locks_is_no_other_load(load, tmp_path, mocker):
+    """Only a lock that another holds is waited for."""
+    mocker.patch("fcntl.flock", side_effect=OSError(errno.ENOLCK, "No locks available"))
+    sqlite = lambda: dlt.destinations.sqlalchemy(f"sqlite:///{tmp_path / 'shop.db'}")  # noqa: E731
+    with pytest.raises(LoadError, match="can't be had: No locks available"):
+        load(list, destination=sqlite, lock_timeout=0)

@@ -1,11 +1,15 @@
 """Some of a source's resources: which they are, how their load is named, and what it keeps to itself."""
 
+import datetime as dt
+
 import dlt
 import pytest
 
+from airflow_provider_dbtcloud_dlt.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
 from airflow_provider_dbtcloud_dlt.loads.lookup import look_resources_up
 from airflow_provider_dbtcloud_dlt.loads.resources import part_name
+from airflow_provider_dbtcloud_dlt.operators.dlt_resources import DltListResourcesOperator
 
 
 def _shop(count=2, **more):
@@ -225,9 +229,8 @@ def test_a_resources_configuration_is_found(load, query, monkeypatch):
         (lambda: _table("a"), [["a"]]),
         (lambda: dlt.source(lambda: [_table("a")], name="factory"), [["a"]]),
         (lambda: _shop().with_resources("user_details"), [["user_details"]]),
-        (lambda: _shop().with_resources(), []),
     ],
-    ids=["source", "resources", "one resource", "source that was not called", "parent not selected", "none"],
+    ids=["source", "resources", "one resource", "source that was not called", "parent not selected"],
 )
 def test_the_parts_of_a_source_are_looked_up(build, parts):
     """A transformer stays with its parent, and what the source does not select is left out."""
@@ -254,6 +257,7 @@ def test_a_source_that_reads_its_state_can_be_looked_up():
     [
         (lambda: [{"id": 1}], "shop returned rows, which have no resources to tell apart"),
         (lambda: None, "shop returned nothing"),
+        (lambda: _shop().with_resources(), "shop selects none of its resources"),
         (lambda: 1 / 0, "shop failed: ZeroDivisionError: division by zero"),
     ],
 )
@@ -261,3 +265,57 @@ def test_a_source_that_cannot_be_split(build, sentence):
     """The sentence says what the function did."""
     with pytest.raises(LoadError, match=sentence):
         look_resources_up(build, "shop")
+
+
+def test_the_secrets_of_a_source_that_was_looked_up_are_hidden(monkeypatch):
+    """The task's log hides what dlt resolved, also when nothing failed."""
+    monkeypatch.setenv("SOURCES__TEST_SPLIT_LOADS__SHOP__API_KEY", "the-key-of-the-shop")
+
+    @dlt.source(name="shop")
+    def shop(api_key=dlt.secrets.value):
+        return _table(f"orders_{len(api_key)}")
+
+    hidden = []
+    look_resources_up(shop, "shop", hide=hidden.append)
+    assert "the-key-of-the-shop" in hidden
+
+
+@pytest.mark.parametrize("kind", [AirflowSkipException, AirflowFailException])
+def test_what_a_source_that_is_looked_up_asks_of_airflow(kind):
+    """It reaches Airflow as it is: a skip is no failure, as with the load."""
+
+    def source():
+        raise kind("no data on Sundays")
+
+    with pytest.raises(kind, match="no data on Sundays"):
+        DltListResourcesOperator(task_id="ask", source=source).execute({})
+
+
+def test_a_source_that_is_looked_up_has_the_data_interval():
+    """dlt's own call gives it, as in the load."""
+
+    def source():
+        start, end = dlt.current.interval()
+        return _table(f"orders_{start:%Y_%m}_{end:%Y_%m}")
+
+    month = [dt.datetime(2026, number, 1, tzinfo=dt.UTC) for number in (1, 2)]
+    interval = {"data_interval_start": month[0], "data_interval_end": month[1]}
+    found = DltListResourcesOperator(task_id="ask", source=source).execute(interval)
+    assert found == [["orders_2026_01_2026_02"]]
+
+
+@pytest.mark.parametrize(
+    ("destination", "file"),
+    [
+        ("duckdb", "shop.duckdb"),
+        (lambda: dlt.destinations.sqlalchemy("sqlite:///"), "shop__raw.db"),
+    ],
+    ids=["duckdb", "sqlite"],
+)
+def test_parts_load_into_one_file(load, tmp_path, destination, file):
+    """Where nothing names a database's file, dlt does so after the pipeline: all parts are in one."""
+    for resources in (["orders"], ["users"]):
+        assert load(_shop, resources=resources, destination=destination)["row_count"] == 2
+    databases = [path.name for path in tmp_path.glob("*.d*b")]
+    assert file in databases
+    assert not [name for name in databases if "orders" in name or "users" in name]

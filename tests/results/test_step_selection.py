@@ -71,10 +71,11 @@ def test_two_unions_are_intersected() -> None:
         "dbt retry",
         "dbt compile --inline 'select 1'",
         "dbt debug",
+        "dbt seed --select a",
     ],
 )
-def test_step_that_builds_nothing_stays(step: str) -> None:
-    """A command that takes no selection, or whose result is to be whole, is left alone without a word."""
+def test_step_that_is_none_of_ours_stays(step: str) -> None:
+    """A command that takes no selection, is to be whole, or reads no source is left alone without a word."""
     assert with_selection(step, [ORDERS]) == step
 
 
@@ -86,6 +87,9 @@ def test_step_that_builds_nothing_stays(step: str) -> None:
         ("dbt build --select ''", "its own selection is empty"),
         ("dbt build --select", "its own selection is empty"),
         ("dbt build --select ' -x'", "no selection that is understood here"),
+        ("dbt --warn-error build", "with its --warn-error dbt would fail"),
+        ("dbt build --warn-error --select a", "with its --warn-error dbt would fail"),
+        ("dbt --warn-error-options '{}' test", "with its --warn-error-options dbt would fail"),
         ("dbt build orders", "it has the word 'orders' where dbt expects an option"),
         ("dbt build --select 'a", "it cannot be split into words"),
         ("dbtx build", "it is no dbt command"),
