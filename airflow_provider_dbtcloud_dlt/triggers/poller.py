@@ -13,8 +13,9 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -167,6 +168,7 @@ class Poller:
         self._key = key
         self._clock = clock
         self._waiters: dict[int, tuple[Subscription, ...]] = {}
+        self._users = 0
         self._schedule = Schedule()
         self._ladder = Ladder(f"connection {key.conn_id!r}")
         self._habits = Habits()
@@ -227,7 +229,7 @@ class Poller:
         self._changed.set()
 
     def leave(self, subscription: Subscription) -> None:
-        """Somebody waits no longer; with the last one everything ends."""
+        """Somebody waits no longer; with the last one, when nobody else uses it, everything ends."""
         run_id = subscription.wait.run_id
         others = tuple(item for item in self._waiters[run_id] if item is not subscription)
         if others:
@@ -236,7 +238,20 @@ class Poller:
         del self._waiters[run_id]
         self._schedule.remove(run_id)
         self._ladder.forget([run_id])
-        if not self._waiters:
+        self._stop_when_unused()
+
+    @contextmanager
+    def in_use(self) -> Iterator[Self]:
+        """Keep the poller going for somebody who only asks by `ask`."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            self._stop_when_unused()
+
+    def _stop_when_unused(self) -> None:
+        if not self._waiters and not self._users:
             self._stop()
 
     def _reschedule(self, run_id: int, not_before: float | None = None) -> None:
@@ -321,11 +336,18 @@ class Poller:
         """
         loop = asyncio.get_running_loop()
         async with self._asides:
-            client = await self._hook.aget_conn()
+            client = await self._connected()
             reserved = self._account_budget().reserve(loop.time())
             while (pause := self._account_budget().opens(reserved) - loop.time()) > 0:
                 await asyncio.sleep(pause)
-            return await loop.run_in_executor(self._threads, contextvars.copy_context().run, ask, client)
+            try:
+                return await loop.run_in_executor(self._threads, contextvars.copy_context().run, ask, client)
+            except RateLimitError as error:
+                self._account_budget().refused(error, loop.time())
+                raise
+            except InvalidCredentialsException:
+                self._reconnect_after(client)
+                raise
 
     def _account_budget(self) -> Budget:
         """The budget of the account; the connection has been looked up."""
@@ -405,8 +427,8 @@ class Poller:
             self._unseen.clear()
             self._outage.answered(self._clock())
             return
-        if isinstance(answer, InvalidCredentialsException) and self._hook.is_present(client):
-            self._reconnect()  # the token may have been rotated
+        if isinstance(answer, InvalidCredentialsException):
+            self._reconnect_after(client)
         self._unseen.update(question.run_ids)
         # Of a limit that was hit the budget tells.
         if len(self._unseen) >= len(self._waiters) and not isinstance(answer, RateLimitError):
@@ -415,18 +437,29 @@ class Poller:
     async def _client(self) -> DBTCloudClientV2 | None:
         """The client; if the connection can't be used, the waiters who are due hear of that."""
         try:
-            return await self._hook.aget_conn()
+            return await self._connected()
         except DbtCloudError as error:
-            reason = error
-        except Exception as error:  # noqa: BLE001 - Airflow could not be asked: that passes, like an outage
-            reason = DbtCloudConnectionError(
+            self._outage.failed(error, self._clock())
+            loop_now = asyncio.get_running_loop().time()
+            self._deliver(dict.fromkeys(self._schedule.due(loop_now), error), loop_now)
+            return None
+
+    async def _connected(self) -> DBTCloudClientV2:
+        try:
+            return await self._hook.aget_conn()
+        except DbtCloudError:
+            self._reconnect()
+            raise
+        except Exception as error:  # Airflow could not be asked: that passes, like an outage
+            self._reconnect()
+            raise DbtCloudConnectionError(
                 f"Airflow connection {self._key.conn_id!r} could not be looked up: {error}"
-            )
-        self._reconnect()
-        self._outage.failed(reason, self._clock())
-        loop_now = asyncio.get_running_loop().time()
-        self._deliver(dict.fromkeys(self._schedule.due(loop_now), reason), loop_now)
-        return None
+            ) from error
+
+    def _reconnect_after(self, refused: DBTCloudClientV2) -> None:
+        """The token may have been rotated, unless that has been read already."""
+        if self._hook.is_present(refused):
+            self._reconnect()
 
     def _reconnect(self) -> None:
         """Read the connection again: token, host or budget may have been changed."""
