@@ -76,7 +76,10 @@ def find_next_runs(client: DBTCloudClientV2, wanted: Collection[NextRun]) -> dic
     """
     found: dict[NextRun, Run] = {}
     missing = set(wanted)
-    for run in _runs_since(client, min(wanted, key=lambda one: one.after)) if wanted else ():
+    if not missing:
+        return found
+    earliest = min(missing, key=lambda one: one.after)
+    for run in _runs_since(client, earliest.first, earliest.after, job_definition_id=earliest.job_id):
         for one in [one for one in missing if one.is_met_by(run)]:
             found[one] = run
             missing.remove(one)
@@ -94,12 +97,16 @@ def find_next_run(client: DBTCloudClientV2, wanted: NextRun) -> Run | None:
     return find_next_runs(client, [wanted]).get(wanted)
 
 
-def _runs_since(client: DBTCloudClientV2, earliest: NextRun) -> Iterator[Run]:
-    # Whole seconds: it is not known what the API makes of fractions. What counts is decided here.
-    start = earliest.after.astimezone(UTC).replace(microsecond=0)
-    between = {f"{earliest.first}_at__range": [start.isoformat(" "), _END_OF_TIME]}
-    filters: dict[str, Any] = {"job_definition_id": earliest.job_id, **between}
-    return client.list_runs(order_by=f"{earliest.first}_at", **filters)
+def finished_since(client: DBTCloudClientV2, moment: datetime) -> Iterator[Run]:
+    """Iterate over the account's runs that ended after a moment, or within its second; by their ends."""
+    return _runs_since(client, "finished", moment)
+
+
+def _runs_since(client: DBTCloudClientV2, what: First, moment: datetime, **filters: Any) -> Iterator[Run]:
+    # Whole seconds: it is not known what the API makes of fractions. What counts is decided by who asks.
+    start = moment.astimezone(UTC).replace(microsecond=0).isoformat(" ")
+    filters[f"{what}_at__range"] = [start, _END_OF_TIME]
+    return client.list_runs(order_by=f"{what}_at", **filters)
 
 
 @dataclass(slots=True)

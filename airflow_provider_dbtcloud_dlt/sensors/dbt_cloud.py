@@ -51,7 +51,7 @@ from airflow_provider_dbtcloud_dlt.sensors.starting import (
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 from airflow_provider_dbtcloud_dlt.triggers.job_run_sensor import DbtCloudRunSensorTrigger
 from airflow_provider_dbtcloud_dlt.triggers.next_run import DbtCloudNextRunTrigger
-from airflow_provider_dbtcloud_dlt.triggers.search import SEARCH_SECONDS
+from airflow_provider_dbtcloud_dlt.triggers.shared_look import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -294,7 +294,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         if self.interval is not None or self.exponential_backoff:
             return super()._get_next_poke_interval(started_at, run_duration, poke_count)
         if self._failure is None and self._is_searching:
-            pause = RESCHEDULE_PAUSE if self.reschedule else SEARCH_SECONDS
+            pause = RESCHEDULE_PAUSE if self.reschedule else LOOK_SECONDS
         elif self._failure is not None or self._seen is None:
             pause = pause_after(self._failure, PAUSE_AFTER_FAILURE) if self._failure else PAUSE_AFTER_FAILURE
         elif self.reschedule:  # each look would read the job's history anew

@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_dbtcloud_dlt.client.models import Run
-from airflow_provider_dbtcloud_dlt.client.next_run import First, NextRun, NextRunWait
-from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE
+from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError, Run
+from airflow_provider_dbtcloud_dlt.client.next_run import First, NextRun, NextRunWait, find_next_runs
+from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Ending, pause_after
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
-from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
-from airflow_provider_dbtcloud_dlt.triggers.search import SEARCH_SECONDS, Search, Seeker
+from airflow_provider_dbtcloud_dlt.triggers.poller import FIRST_LOOK_SECONDS, Poller
+from airflow_provider_dbtcloud_dlt.triggers.shared_look import LOOK_SECONDS, Looker, SharedLook
+
+
+class Seeker(Looker):
+    """One who waits for a run that is not there yet; `over` gets it, or why the wait ended without one.
+
+    Args:
+        wait: for which run, and how long.
+        interval: seconds between two looks.
+        poller: tells the time.
+    """
+
+    over: asyncio.Future[Run | Ending]
+
+    def __init__(self, wait: NextRunWait, interval: float, poller: Poller) -> None:
+        self.wish: NextRun = wait.next_run
+        self._wait = wait
+        self._interval = interval
+        self._poller = poller
+        loop = asyncio.get_running_loop()
+        self.over = loop.create_future()
+        self.due = loop.time() + wait.next_look(min(interval, FIRST_LOOK_SECONDS), poller.now())
+
+    @property
+    def key(self) -> Hashable:
+        """Of one job's runs a list can be had, in one order."""
+        return (Seeker, self.wish.job_id, self.wish.first)
+
+    @staticmethod
+    def ask(client: DBTCloudClientV2, wishes: Sequence[NextRun]) -> dict[NextRun, Run]:
+        """Find the runs that are there."""
+        return find_next_runs(client, set(wishes))
+
+    def saw(self, answer: Mapping[NextRun, Run] | DbtCloudError) -> None:
+        """Take in what a look showed."""
+        now, pause = self._poller.now(), self._interval
+        outcome: Run | Ending | None
+        if isinstance(answer, DbtCloudError):
+            outcome, pause = self._wait.failed(answer, now), pause_after(answer, pause)
+        else:
+            outcome = answer.get(self.wish) or self._wait.was_not_there(now)
+        if outcome is not None:
+            self.over.set_result(outcome)
+        else:
+            self.due = asyncio.get_running_loop().time() + self._wait.next_look(pause, now)
 
 
 class DbtCloudNextRunTrigger(BaseTrigger):
@@ -85,8 +130,9 @@ class DbtCloudNextRunTrigger(BaseTrigger):
         """Yield the one event, once there is a run or the wait has ended without one."""
         next_run = NextRun.restored(self.job_id, self.after, self.first, self.failed_before)
         wait = NextRunWait(self.end_time, self.execution_deadline, self.outage_tolerance, next_run=next_run)
-        seeker = Seeker(wait, self.poll_interval or SEARCH_SECONDS)
-        with Search.joined(Poller.shared(self.conn_id, self.account_id, self.hook_params), seeker):
+        poller = Poller.shared(self.conn_id, self.account_id, self.hook_params)
+        seeker = Seeker(wait, self.poll_interval or LOOK_SECONDS, poller)
+        with SharedLook.joined(poller, seeker):
             over = await seeker.over
         if isinstance(over, Run):
             payload = {"status": "found", "message": f"Job run {over.id} is a {next_run}."}
