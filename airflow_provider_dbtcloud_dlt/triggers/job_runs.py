@@ -27,6 +27,8 @@ from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
 from airflow_provider_dbtcloud_dlt.triggers.shared_look import LOOK_SECONDS, Looker, SharedLook
 
+__all__ = ["DbtCloudJobRunsTrigger"]
+
 STATUSES = {"success": RunStatus.SUCCESS, "error": RunStatus.ERROR, "cancelled": RunStatus.CANCELLED}
 
 AGAIN_SECONDS = 10.0

@@ -1,4 +1,4 @@
-"""The event trigger for asset watchers: what it tells of, also over a restart, and with whom it shares looks."""
+"""The event trigger for asset watchers: what it tells of, also over a restart, and how it shares looks."""
 
 import asyncio
 import inspect
