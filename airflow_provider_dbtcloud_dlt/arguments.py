@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
@@ -48,6 +48,25 @@ def rendered_id(name: str, value: object) -> int:
         hint = " A job's name goes into job_name." if name == "job_id" else ""
         raise InvalidRequestError(f"{name} must be a whole number, but rendered to {text[:80]!r}.{hint}")
     return int(text)
+
+
+def moment(name: str, value: object) -> datetime:
+    """Return a moment; without a time zone it is one of UTC.
+
+    Raises:
+        InvalidRequestError: it is no datetime, and no text in ISO format.
+    """
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            pass
+    if not isinstance(value, datetime):
+        raise InvalidRequestError(
+            f"{name} must be a datetime, or one in ISO format such as '2026-01-31T06:00:00+00:00', got "
+            f"{str(value)[:80]!r}."
+        )
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def default_run_id(settings: Settings, task_id: str) -> int:

@@ -128,7 +128,7 @@ class Wait:
             if self._missing_since is None:
                 self._missing_since = now
             if now - self._missing_since >= NOT_FOUND_TOLERANCE:
-                return Ending("error", f"Job run {self.run_id} was not found. {error}")
+                return Ending("error", f"{self._subject.capitalize()} was not found. {error}")
         else:  # tells nothing of whether there is such a run
             if self._failing_since is None:
                 self._failing_since = now
@@ -136,7 +136,7 @@ class Wait:
                 minutes = (now - self._failing_since) / 60
                 return Ending(
                     "unreachable",
-                    f"Nothing could be learnt of job run {self.run_id} for {minutes:.0f} minutes, longer "
+                    f"Nothing could be learnt of {self._subject} for {minutes:.0f} minutes, longer "
                     f"than outage_tolerance; the run itself may be going on. Last failure: {error}",
                 )
         return self.time_is_up(now)
@@ -153,10 +153,17 @@ class Wait:
         """The wait's end, if its time is up and the run could not be seen once more."""
         if self.deadline is None or now < self.deadline:
             return None
-        limit = "execution_timeout" if self.deadline == self.execution_deadline else "timeout"
         return Ending(
-            "timeout", f"Job run {self.run_id} has not ended within the {limit}; {self._progress()}."
+            "timeout", f"Job run {self.run_id} has not ended within the {self._limit}; {self._progress()}."
         )
+
+    @property
+    def _subject(self) -> str:
+        return f"job run {self.run_id}"
+
+    @property
+    def _limit(self) -> str:
+        return "execution_timeout" if self.deadline == self.execution_deadline else "timeout"
 
     def _progress(self) -> str:
         if self._last_seen is None:

@@ -28,8 +28,7 @@ from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloud
 from airflow_provider_dbtcloud_dlt.operators.after_run import AfterRun
 from airflow_provider_dbtcloud_dlt.operators.artifact import DbtCloudGetJobRunArtifactOperator
 from airflow_provider_dbtcloud_dlt.operators.asset_events import DbtCloudAssetEventsOperator
-from airflow_provider_dbtcloud_dlt.operators.assets import event_aliases
-from airflow_provider_dbtcloud_dlt.operators.assets import with_alias
+from airflow_provider_dbtcloud_dlt.operators.assets import event_aliases, with_alias
 from airflow_provider_dbtcloud_dlt.operators.job_choice import JobChoice
 from airflow_provider_dbtcloud_dlt.operators.lists import (
     DbtCloudListJobRunsOperator,

@@ -338,7 +338,7 @@ class DltLoadOperator(BaseOperator):
     def _has_name_of_its_own(self) -> bool:
         """Whether what makes this instance's pipeline name is not the same in all instances."""
         # The DAG has the task as it was written: mapped, or with its templates.
-        written = self.dag.get_task(self.task_id) if self.has_dag() else self
+        written = self.dag.get_task(self.task_id) if self.has_dag() else self  # type: ignore[no-untyped-call]
         common = written.partial_kwargs if isinstance(written, MappedOperator) else vars(written)
         for name in ("pipeline_name", "resource_names"):
             if name not in common and getattr(self, name) is not None:

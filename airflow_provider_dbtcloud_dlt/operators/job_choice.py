@@ -19,6 +19,12 @@ class JobChoice:
     project_name: str | None
     environment_name: str | None
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the task itself says anything of its job."""
+        said = (self.job_id, self.job_name, self.project_name, self.environment_name)
+        return any(value is not None for value in said)
+
     def check(self) -> None:
         """Refuse, while the DAG file is parsed, what can't be meant.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
 from airflow_provider_dbtcloud_dlt.client import (
@@ -18,10 +18,9 @@ from airflow_provider_dbtcloud_dlt.client.checks import check_steps
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
 from airflow_provider_dbtcloud_dlt.compat import AirflowSkipException
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
-from airflow_provider_dbtcloud_dlt.results.command import StepError
-from airflow_provider_dbtcloud_dlt.results.manifest import Manifest
-from airflow_provider_dbtcloud_dlt.results.selection import Table, select
-from airflow_provider_dbtcloud_dlt.results.steps import with_selection, with_vars
+
+if TYPE_CHECKING:  # what reads projects and their commands is of no use to a DAG file
+    from airflow_provider_dbtcloud_dlt.results.manifest import Manifest
 
 WhenNothingLoaded = Literal["skip", "run"]
 
@@ -106,6 +105,8 @@ class AfterLoads:
         if self.select_loaded and (selection := self._selection(hook, job_id, log)):
             changes.append(selection)
         if variables := self._variables():
+            from airflow_provider_dbtcloud_dlt.results.steps import with_vars
+
             changes.append(partial(with_vars, variables=variables))
         own = None if given is None else check_steps(given)
         if not changes:
@@ -118,6 +119,8 @@ class AfterLoads:
         return after
 
     def _changed(self, step: str, changes: Iterable[Callable[[str], str]], log: Logger) -> str:
+        from airflow_provider_dbtcloud_dlt.results.command import StepError
+
         for change in changes:
             try:
                 step = change(step)
@@ -169,6 +172,9 @@ class AfterLoads:
         manifest = self._manifest(hook, job_id, log)
         if manifest is None:
             return None
+        from airflow_provider_dbtcloud_dlt.results.selection import Table, select
+        from airflow_provider_dbtcloud_dlt.results.steps import with_selection
+
         tables = [Table.of(one, name) for one in self._loads for name in one["rows"]]
         selection = select(manifest.sources, tables, self.dbt_source or None)
         if selection.unknown:
@@ -196,6 +202,8 @@ class AfterLoads:
                 job_id,
             )
             return None
+        from airflow_provider_dbtcloud_dlt.results.manifest import Manifest
+
         run_id = runs[0].id
         try:
             return Manifest.read(hook.get_job_run_artifact(run_id, MANIFEST))

@@ -57,6 +57,11 @@ SETTLING_SECONDS = 5.0
 and a thread that waits for them would keep a thousand others waiting.
 """
 
+REPORT_REQUESTS = 5
+"""What reading a failed run is reckoned with in the account's budget: runs differ."""
+REPORT_RETRY_SECONDS = 15.0
+"""Within which one of these requests is repeated: nobody asks again later, as a wait does."""
+
 Outcome = Literal["success", "skip", "timeout", "failure"]
 
 _END_EVENTS = {
@@ -313,7 +318,11 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         if (run := wait.run) is None:
             return ending.message
         await asyncio.sleep(SETTLING_SECONDS)
-        reason, summaries = await poller.ask(lambda client: self._report(client, run))
+        reason, summaries = await poller.ask(
+            lambda client: self._report(client, run),
+            requests=REPORT_REQUESTS,
+            retry_seconds=REPORT_RETRY_SECONDS,
+        )
         from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY  # by now it has been imported
 
         try:

@@ -13,8 +13,9 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -66,10 +67,6 @@ LOOKS_A_HISTORY = 10
 
 ASIDES_AT_ONCE = 4
 """So many other questions, beside the looks, are asked at once."""
-ASIDE_REQUESTS = 5
-"""What one of them is reckoned with in the account's budget: they differ."""
-ASIDE_RETRY_SECONDS = 15.0
-"""Within which one of their requests is repeated: nobody asks again later, as a wait does."""
 GLANCES_AT_ONCE = 1
 """Of those that tell how far a run has come."""
 
@@ -183,6 +180,7 @@ class Poller:
         self._key = key
         self._clock = clock
         self._waiters: dict[int, tuple[Subscription, ...]] = {}
+        self._users = 0
         self._schedule = Schedule()
         self._ladder = Ladder(f"connection {key.conn_id!r}")
         self._habits = Habits()
@@ -245,7 +243,7 @@ class Poller:
         self._changed.set()
 
     def leave(self, subscription: Subscription) -> None:
-        """Somebody waits no longer; with the last one everything ends."""
+        """Somebody waits no longer; with the last one, when nobody else uses it, everything ends."""
         run_id = subscription.wait.run_id
         others = tuple(item for item in self._waiters[run_id] if item is not subscription)
         if others:
@@ -254,7 +252,20 @@ class Poller:
         del self._waiters[run_id]
         self._schedule.remove(run_id)
         self._ladder.forget([run_id])
-        if not self._waiters:
+        self._stop_when_unused()
+
+    @contextmanager
+    def in_use(self) -> Iterator[Self]:
+        """Keep the poller going for somebody who only asks by `ask`."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            self._stop_when_unused()
+
+    def _stop_when_unused(self) -> None:
+        if not self._waiters and not self._users:
             self._stop()
 
     def _reschedule(self, run_id: int, not_before: float | None = None) -> None:
@@ -332,32 +343,42 @@ class Poller:
                 self._send(self._learn(client, job_id))
         return float("inf")  # the next answer is the next change
 
-    async def ask(self, ask: Callable[[DBTCloudClientV2], T]) -> T:
-        """Ask something else of one run, for somebody who still waits: in turn, and in a thread.
+    async def ask(
+        self, ask: Callable[[DBTCloudClientV2], T], *, requests: int = 1, retry_seconds: float = 0.0
+    ) -> T:
+        """Ask something else, for somebody who has joined: in turn, and in a thread.
 
         Args:
-            ask: is given a client that repeats what fails, and may block, but not for long: there are few
-                threads. Its log lines are the caller's.
+            ask: is given the client, and may block, but not for long: there are few threads. Its log lines
+                are the caller's.
+            requests: how many it is about to make, for the account's budget.
+            retry_seconds: within which one that fails is repeated; default: it is not.
 
         Raises:
             DbtCloudError: the connection can't be used; or whatever `ask` raises.
         """
         loop = asyncio.get_running_loop()
-        await self._hook.aget_conn()
+        client = await self._connected()
         budget = self._account_budget()
-        reserved = max(budget.reserve(loop.time()) for _ in range(ASIDE_REQUESTS))
+        reserved = max(budget.reserve(loop.time()) for _ in range(requests))
         while (pause := budget.opens(reserved) - loop.time()) > 0:
             await asyncio.sleep(pause)
-        await self._hook.aget_conn()  # it may have been read anew meanwhile
-        client = self._hook.settings.client(self._key.account_id, retry_budget=ASIDE_RETRY_SECONDS)
-        return await loop.run_in_executor(
-            self._aside_threads, contextvars.copy_context().run, self._ask_and_close, ask, client
-        )
-
-    @staticmethod
-    def _ask_and_close(ask: Callable[[DBTCloudClientV2], T], client: DBTCloudClientV2) -> T:
-        with client:
-            return ask(client)
+        client = await self._connected()  # it may have been read anew meanwhile
+        if retry_seconds:
+            client = self._hook.settings.client(self._key.account_id, retry_budget=retry_seconds)
+        try:
+            return await loop.run_in_executor(
+                self._aside_threads, contextvars.copy_context().run, ask, client
+            )
+        except RateLimitError as error:
+            budget.refused(error, loop.time())
+            raise
+        except InvalidCredentialsException:
+            self._reconnect_after(client)
+            raise
+        finally:
+            if retry_seconds:
+                client.close()
 
     async def _glance(self, run_id: int) -> Sight:
         """Look at a run's steps, as soon as that takes nothing from those who wait.
@@ -452,8 +473,8 @@ class Poller:
             self._unseen.clear()
             self._outage.answered(self._clock())
             return
-        if isinstance(answer, InvalidCredentialsException) and self._hook.is_present(client):
-            self._reconnect()  # the token may have been rotated
+        if isinstance(answer, InvalidCredentialsException):
+            self._reconnect_after(client)
         self._unseen.update(question.run_ids)
         # Of a limit that was hit the budget tells.
         if len(self._unseen) >= len(self._waiters) and not isinstance(answer, RateLimitError):
@@ -462,18 +483,29 @@ class Poller:
     async def _client(self) -> DBTCloudClientV2 | None:
         """The client; if the connection can't be used, the waiters who are due hear of that."""
         try:
-            return await self._hook.aget_conn()
+            return await self._connected()
         except DbtCloudError as error:
-            reason = error
-        except Exception as error:  # noqa: BLE001 - Airflow could not be asked: that passes, like an outage
-            reason = DbtCloudConnectionError(
+            self._outage.failed(error, self._clock())
+            loop_now = asyncio.get_running_loop().time()
+            self._deliver(dict.fromkeys(self._schedule.due(loop_now), error), loop_now)
+            return None
+
+    async def _connected(self) -> DBTCloudClientV2:
+        try:
+            return await self._hook.aget_conn()
+        except DbtCloudError:
+            self._reconnect()
+            raise
+        except Exception as error:  # Airflow could not be asked: that passes, like an outage
+            self._reconnect()
+            raise DbtCloudConnectionError(
                 f"Airflow connection {self._key.conn_id!r} could not be looked up: {error}"
-            )
-        self._reconnect()
-        self._outage.failed(reason, self._clock())
-        loop_now = asyncio.get_running_loop().time()
-        self._deliver(dict.fromkeys(self._schedule.due(loop_now), reason), loop_now)
-        return None
+            ) from error
+
+    def _reconnect_after(self, refused: DBTCloudClientV2) -> None:
+        """The token may have been rotated, unless that has been read already."""
+        if self._hook.is_present(refused):
+            self._reconnect()
 
     def _reconnect(self) -> None:
         """Read the connection again: token, host or budget may have been changed."""

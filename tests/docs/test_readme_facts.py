@@ -39,6 +39,7 @@ MODULES = (
     "sensors.dbt_cloud",
     "hooks.dbt_cloud",
     "triggers.dbt_cloud",
+    "triggers.job_runs",
 )
 
 

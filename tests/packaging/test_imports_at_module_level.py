@@ -132,3 +132,9 @@ def test_a_dag_file_loads_a_fraction_of_what_the_official_provider_does():
     official = "airflow.providers.dbt.cloud"
     theirs = added_to_airflow(f"{official}.operators.dbt", f"{official}.sensors.dbt")
     assert len(ours) <= 0.6 * len(theirs)
+
+
+def test_a_dag_file_does_not_load_what_reads_results():
+    """A run's results, projects and commands are read when there is a run."""
+    loaded = loaded_by(f"import {NAME}.operators.dbt_cloud, {NAME}.operators.dlt, {NAME}.sensors.dbt_cloud")
+    assert [name for name in loaded if name.startswith((f"{NAME}.results", f"{NAME}.run_results"))] == []

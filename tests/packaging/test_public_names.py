@@ -50,6 +50,7 @@ PUBLIC = {
     "operators.dlt_resources": {"DltListResourcesOperator"},
     "sensors.dbt_cloud": {"DbtCloudJobRunSensor"},
     "triggers.dbt_cloud": {"DbtCloudRunJobTrigger"},
+    "triggers.job_runs": {"DbtCloudJobRunsTrigger"},
 }
 
 
