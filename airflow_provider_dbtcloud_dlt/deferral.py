@@ -16,7 +16,6 @@ from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import OFFICIAL_RETRY_PARAMETERS, DbtCloudHook
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
-from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
@@ -133,6 +132,10 @@ class WaitsForRun(BaseOperator):
             log_progress: tell of the run's steps meanwhile.
             **kwargs: plain JSON.
         """
+        from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import (
+            DbtCloudRunJobTrigger,  # no DAG file needs it
+        )
+
         self.defer(
             trigger=DbtCloudRunJobTrigger(
                 conn_id=self.dbt_cloud_conn_id,

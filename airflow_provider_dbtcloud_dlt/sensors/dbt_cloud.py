@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_dbtcloud_dlt.arguments import (
     check_id_argument,
@@ -49,12 +48,10 @@ from airflow_provider_dbtcloud_dlt.sensors.starting import (
     upstream_of,
 )
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
-from airflow_provider_dbtcloud_dlt.triggers.job_run_sensor import DbtCloudRunSensorTrigger
-from airflow_provider_dbtcloud_dlt.triggers.next_run import DbtCloudNextRunTrigger
-from airflow_provider_dbtcloud_dlt.triggers.shared_look import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.triggers.base import StartTriggerArgs
 
 
 RESCHEDULE_PAUSE = 60.0
@@ -294,6 +291,8 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         if self.interval is not None or self.exponential_backoff:
             return super()._get_next_poke_interval(started_at, run_duration, poke_count)
         if self._failure is None and self._is_searching:
+            from airflow_provider_dbtcloud_dlt.triggers.shared_look import LOOK_SECONDS
+
             pause = RESCHEDULE_PAUSE if self.reschedule else LOOK_SECONDS
         elif self._failure is not None or self._seen is None:
             pause = pause_after(self._failure, PAUSE_AFTER_FAILURE) if self._failure else PAUSE_AFTER_FAILURE
@@ -391,6 +390,11 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
     def _start_trigger_args(self) -> StartTriggerArgs | None:
         if not self._starts_in_triggerer():
             return None
+        # What waits in a triggerer is imported where it is needed: most DAG files have no sensor.
+        from airflow.triggers.base import StartTriggerArgs
+
+        from airflow_provider_dbtcloud_dlt.triggers.job_run_sensor import DbtCloudRunSensorTrigger
+
         upstream, limit = upstream_of(self), self.execution_timeout
         trigger = DbtCloudRunSensorTrigger(
             dbt_cloud_conn_id=self.dbt_cloud_conn_id,
@@ -418,6 +422,8 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
     def _go_on_deferred(self, end_time: float, execution_deadline: float | None) -> NoReturn:
         if self._search is None or not self._is_searching:
             self._wait_deferred(end_time, execution_deadline)
+        from airflow_provider_dbtcloud_dlt.triggers.next_run import DbtCloudNextRunTrigger
+
         next_run = self._search.next_run.stored()
         self.defer(
             trigger=DbtCloudNextRunTrigger(
