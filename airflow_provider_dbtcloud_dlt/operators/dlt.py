@@ -78,7 +78,7 @@ class DltLoadOperator(BaseOperator):
         DltLoadOperator(
             task_id="load_orders",
             source="my_sources.shop:orders",
-            source_args={"since": "{{ data_interval_start }}"},
+            source_args={"country": "{{ params.country }}"},
             pipeline_name="shop",
             destination_conn_id="warehouse",
             dataset_name="raw_shop",

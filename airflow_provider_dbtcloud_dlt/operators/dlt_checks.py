@@ -78,8 +78,8 @@ def check_rendered(name: str, value: Any, given: bool) -> None:
     """
     if (given and value is None) or (isinstance(value, str) and value.strip() in ("", "None")):
         raise ValueError(
-            f"{name}={value!r} is empty: a template, or another task's output, rendered to nothing. For dlt's "
-            "default leave the argument out."
+            f"{name}={value!r} is empty: a template, or another task's output, rendered to nothing. For "
+            "dlt's default leave the argument out."
         )
 
 
