@@ -95,10 +95,10 @@ def dlt_load_task(
     Example::
 
         @task.dlt_load(pipeline_name="shop", destination="postgres", dataset_name="raw_shop")
-        def orders(data_interval_start=None):
+        def orders(params=None):
             from my_sources.shop import shop
 
-            return shop(since=data_interval_start)
+            return shop(country=params["country"])
 
     Args:
         python_callable: The function.

@@ -23,6 +23,7 @@ from airflow_provider_dbtcloud_dlt.operators.dlt_checks import (
     check_choice,
     check_connection_id,
     check_pipeline_name,
+    check_rendered,
     check_resources,
     check_schema_contract,
     check_source,
@@ -40,6 +41,23 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
+
+
+_NAMES = (
+    "pipeline_name",
+    "destination",
+    "destination_conn_id",
+    "staging",
+    "staging_conn_id",
+    "dataset_name",
+    "table_name",
+    "loader_file_format",
+    "table_format",
+    "import_schema_path",
+    "export_schema_path",
+    "pipelines_dir",
+)
+"""The arguments that name something."""
 
 
 class DltLoadOperator(BaseOperator):
@@ -60,7 +78,7 @@ class DltLoadOperator(BaseOperator):
         DltLoadOperator(
             task_id="load_orders",
             source="my_sources.shop:orders",
-            source_args={"since": "{{ data_interval_start }}"},
+            source_args={"country": "{{ params.country }}"},
             pipeline_name="shop",
             destination_conn_id="warehouse",
             dataset_name="raw_shop",
@@ -216,6 +234,7 @@ class DltLoadOperator(BaseOperator):
         self.asset_uri = asset_uri
         self.log_interval = log_interval
         self.lock_timeout = lock_timeout
+        self._given = frozenset(name for name in _NAMES if getattr(self, name) is not None)
         self._check()
         if asset_uri is not False and not event_aliases(self.outlets):
             name = pipeline_name if is_plain(pipeline_name) else None
@@ -312,6 +331,8 @@ class DltLoadOperator(BaseOperator):
         check_source(self.source)
         self._check_source_args()
         check_resources(self.resource_names)
+        for name in _NAMES:
+            check_rendered(name, getattr(self, name), name in self._given)
         check_pipeline_name(self.pipeline_name)
         check_connection_id("destination_conn_id", self.destination_conn_id)
         check_connection_id("staging_conn_id", self.staging_conn_id)
@@ -338,7 +359,8 @@ class DltLoadOperator(BaseOperator):
     def _has_name_of_its_own(self) -> bool:
         """Whether what makes this instance's pipeline name is not the same in all instances."""
         # The DAG has the task as it was written: mapped, or with its templates.
-        written = self.dag.get_task(self.task_id) if self.has_dag() else self  # type: ignore[no-untyped-call]
+        in_dag = self.has_dag()  # type: ignore[no-untyped-call]
+        written = self.dag.get_task(self.task_id) if in_dag else self
         common = written.partial_kwargs if isinstance(written, MappedOperator) else vars(written)
         for name in ("pipeline_name", "resource_names"):
             if name not in common and getattr(self, name) is not None:

@@ -68,6 +68,21 @@ def check_resources(value: Any) -> None:
         raise ValueError("resources=[] selects nothing: name at least one resource, or leave it out for all.")
 
 
+def check_rendered(name: str, value: Any, given: bool) -> None:
+    """Refuse a name that is empty: dlt would take its default, and load into another place than was meant.
+
+    Args:
+        name: The argument.
+        value: What it is by now.
+        given: Whether the DAG file gives it: the output of another task may be None once it is there.
+    """
+    if (given and value is None) or (isinstance(value, str) and value.strip() in ("", "None")):
+        raise ValueError(
+            f"{name}={value!r} is empty: a template, or another task's output, rendered to nothing. For "
+            "dlt's default leave the argument out."
+        )
+
+
 def check_pipeline_name(value: Any) -> None:
     """Refuse a name of which dlt cannot make a folder's and a schema's."""
     if value is None or not is_plain(value):
@@ -80,14 +95,9 @@ def check_pipeline_name(value: Any) -> None:
 
 
 def check_connection_id(name: str, value: Any) -> None:
-    """Refuse an id that names no connection."""
-    if value is None or not is_plain(value):
-        return
-    if not isinstance(value, str) or value.strip() in ("", "None"):
-        raise ValueError(
-            f"{name}={value!r} names no Airflow connection. Give it a connection's id; if it is a template, "
-            "it rendered to nothing."
-        )
+    """Refuse what is no connection's id."""
+    if is_plain(value) and not isinstance(value, str | None):
+        raise ValueError(f"{name}={value!r} names no Airflow connection: give it a connection's id, a text.")
 
 
 def check_write_disposition(value: Any) -> None:

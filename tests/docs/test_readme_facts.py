@@ -277,3 +277,10 @@ def test_the_changelog_has_this_version():
     newest = re.search(r"^## (\S+)", TEXTS["CHANGELOG.md"], re.MULTILINE)
     assert newest is not None
     assert newest[1] == importlib.import_module(PACKAGE).__version__
+
+
+def test_examples_with_a_data_interval_have_one(readme_blocks):
+    """Schedules such as "@daily" have empty ones since Airflow 3: start and end are the same moment."""
+    named = [one for one in readme_blocks if re.search(r"data_interval_|allow_external_schedulers", one.text)]
+    assert named
+    assert [str(one) for one in named if "DataIntervalTimetable" not in one.text] == []

@@ -159,6 +159,31 @@ def test_a_template_that_renders_to_a_wrong_value_is_refused(warehouse):
         task.execute(context)
 
 
+NAMES = ("pipeline_name", "destination", "staging", "dataset_name", "table_name", "destination_conn_id")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["", " ", None], ids=["empty", "blank", "None"])
+def test_a_template_that_renders_to_nothing_is_refused(name, value):
+    """Else dlt would load into its default's place; for a None Airflow writes a word."""
+    task = _load(**{name: "{{ params.there }}"})
+    context = _context(params={"there": value})
+    task.render_template_fields(context)
+    with pytest.raises(ValueError, match=f"^{name}=.* is empty: a template"):
+        task.execute(context)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_tasks_output_that_is_nothing_is_refused(name):
+    """It is None then, as an argument is that was not given."""
+    with DAG("shop", schedule=None, render_template_as_native_obj=True):
+        task = _load(**{name: "{{ params.there }}"})
+    context = _context(params={"there": None})
+    task.render_template_fields(context)
+    with pytest.raises(ValueError, match=f"^{name}=None is empty"):
+        task.execute(context)
+
+
 def test_the_tasks_page_does_not_show_a_destinations_credentials():
     """Airflow shows template fields in the task's page: of a destination only what kind it is."""
     destination = dlt.destinations.postgres("postgresql://me:pa55word@db/shop")
