@@ -156,7 +156,7 @@ class AfterLoads:
         manifest = self._manifest(hook, job_id, log)
         if manifest is None:
             return None
-        tables = [Table(str(one["dataset_name"]), name) for one in self._loads for name in one["rows"]]
+        tables = [Table.of(one, name) for one in self._loads for name in one["rows"]]
         selection = select(manifest.sources, tables, self.dbt_source or None)
         if selection.unknown:
             log.warning(

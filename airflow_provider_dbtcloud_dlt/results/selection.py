@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import unquote
 
 from airflow_provider_dbtcloud_dlt.results.manifest import Source
 
@@ -14,13 +16,33 @@ DLT_PREFIX = "_dlt"
 
 @dataclass(frozen=True, order=True)
 class Table:
-    """A loaded table, as it is called at the destination."""
+    """A loaded table, as it is called at the destination.
+
+    Attributes:
+        schema: Where it is.
+        name: What dlt calls it.
+        identifier: What it is called there, if that is something else.
+    """
 
     schema: str
     name: str
+    identifier: str = ""
+
+    @classmethod
+    def of(cls, load: Mapping[str, Any], name: str) -> Self:
+        """The table of this name that a load's summary tells of.
+
+        In ClickHouse, which has no schemas, dlt puts the dataset's name before the table's; dbt calls the
+        database the schema. The tables' URI has both.
+        """
+        uri = load.get("table_uri")
+        if load.get("destination_type") != "clickhouse" or not uri:
+            return cls(str(load["dataset_name"]), name)
+        database, table = map(unquote, str(uri).split("/")[-2:])
+        return cls(database, name, table.replace("{table}", name))
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        return f"{self.schema}.{self.identifier or self.name}"
 
 
 @dataclass(frozen=True)
@@ -57,11 +79,11 @@ def select(sources: Iterable[Source], tables: Iterable[Table], dbt_source: str |
 
 def _is(source: Source, table: Table, dbt_source: str | None) -> bool:
     """Whether a source is a table. Some databases write all names in capitals: case says nothing."""
-    name = table.name.casefold()
+    name, identifier = table.name.casefold(), (table.identifier or table.name).casefold()
     if dbt_source is not None:
-        names = (source.identifier.casefold(), source.name.casefold())
-        return source.source_name == dbt_source and name in names
-    return source.schema.casefold() == table.schema.casefold() and source.identifier.casefold() == name
+        names = {source.identifier.casefold(), source.name.casefold()}
+        return source.source_name == dbt_source and not names.isdisjoint((name, identifier))
+    return source.schema.casefold() == table.schema.casefold() and source.identifier.casefold() == identifier
 
 
 def _pattern(name: str) -> str:

@@ -1,10 +1,12 @@
 """Which sources of a manifest are the loaded tables."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_provider_dbtcloud_dlt.loads.address import address
 from airflow_provider_dbtcloud_dlt.results.manifest import Manifest, Source
 from airflow_provider_dbtcloud_dlt.results.selection import Table, select
 
@@ -115,3 +117,40 @@ def test_name_that_would_mean_something_in_a_selector() -> None:
     source = Source("raw.v2", "all orders,new+", schema="raw_shop", identifier="orders")
     found = select([source], [Table("raw_shop", "orders")])
     assert found.selectors == ("source:raw?v2.all?orders?new?+",)
+
+
+@pytest.mark.parametrize("dbt_source", [None, "raw"])
+@pytest.mark.parametrize(("database", "dataset"), [("default", "raw_shop"), ("the shop", "räw")])
+def test_clickhouse_has_the_dataset_in_the_tables_name(database, dataset, dbt_source) -> None:
+    """dbt finds the table by its database and its whole name; the summary's URI has both."""
+    config = SimpleNamespace(
+        destination_type="dlt.destinations.clickhouse",
+        dataset_table_separator="___",
+        credentials=SimpleNamespace(host="db.example.com", port=9000, database=database),
+    )
+    load = {
+        "dataset_name": dataset,
+        "destination_type": "clickhouse",
+        "table_uri": address(config, dataset).table_uri,
+    }
+    source = Source("raw", "sales", database, f"{dataset}___orders")
+    table = Table.of(load, "orders")
+    assert select([source], [table], dbt_source).selectors == ("source:raw.sales+",)
+    assert str(table) == f"{database}.{dataset}___orders"
+
+
+def test_a_source_by_its_name_for_a_table_in_clickhouse() -> None:
+    """With dbt_source the name that dlt gave the table is enough, wherever the source says that it is."""
+    load = {
+        "dataset_name": "raw",
+        "destination_type": "clickhouse",
+        "table_uri": "clickhouse://h/d/raw___{table}",
+    }
+    assert select([ORDERS], [Table.of(load, "orders")], "raw").selectors == ("source:raw.orders+",)
+
+
+@pytest.mark.parametrize("uri", [None, "postgres://db.example.com:5432/shop/elsewhere/{table}"])
+def test_other_destinations_have_the_dataset_as_the_schema(uri) -> None:
+    """There the summary's dataset is what dbt calls the schema."""
+    load = {"dataset_name": "raw_shop", "destination_type": "postgres", "table_uri": uri}
+    assert Table.of(load, "orders") == Table("raw_shop", "orders")
