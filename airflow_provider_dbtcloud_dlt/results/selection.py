@@ -32,9 +32,9 @@ class Table:
     def of(cls, load: Mapping[str, Any], name: str) -> Self:
         """The table of this name that a load's summary tells of.
 
-        In ClickHouse, which has no schemas, dlt puts the dataset's name before the table's, and what dbt
-        calls the schema is the database. The tables' URI has both.
-        """
+                In ClickHouse, which has no schemas, dlt puts the dataset's name before the table's; dbt calls the
+        database the schema. The tables' URI has both.
+                """
         uri = load.get("table_uri")
         if load.get("destination_type") != "clickhouse" or not uri:
             return cls(str(load["dataset_name"]), name)
