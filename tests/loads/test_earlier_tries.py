@@ -55,6 +55,15 @@ def test_what_an_earlier_try_has_loaded_counts(attempt, capsys):
     assert f"Load {first['load_ids'][0]} had arrived before this try" in capsys.readouterr().out
 
 
+def test_another_database_is_asked_as_well(attempt, tmp_path):
+    """The question is asked in every database's words."""
+
+    def sqlite():
+        return dlt.destinations.sqlalchemy(f"sqlite:///{tmp_path / 'shop.db'}")
+
+    assert attempt(1, destination=sqlite)["rows"] == attempt(2, destination=sqlite)["rows"]
+
+
 def test_what_an_earlier_dag_run_has_loaded_does_not(attempt):
     """A retry that finds nothing new, of a try that had loaded nothing, has loaded nothing."""
     attempt(1)
