@@ -56,17 +56,17 @@ class Watcher(Looker):
     """One who wants to be told of every run's end; `told` gets, after each look, the new runs and the cursor.
 
     Args:
-        cursor: how far it has looked before; ``None``: it begins now.
+        begins: how far it has looked before, or, without that, when it begins, by the clock here.
         interval: seconds between two looks.
         trigger: knows which runs count, and logs an outage.
     """
 
-    def __init__(self, cursor: Cursor | None, interval: float, trigger: DbtCloudJobRunsTrigger) -> None:
-        self.wish: Cursor | None = cursor
+    def __init__(self, begins: Cursor | datetime, interval: float, trigger: DbtCloudJobRunsTrigger) -> None:
+        self.wish: Cursor | datetime = begins
         self.told: asyncio.Queue[tuple[list[Run], Cursor]] = asyncio.Queue()
         self._interval = interval
+        self._has_seen = False
         self._trigger = trigger
-        self._began = datetime.now(UTC)
         self._outage = Outage(trigger.log, f"dbt Cloud (connection {trigger.conn_id!r})")
         loop = asyncio.get_running_loop()
         self.over = loop.create_future()
@@ -78,10 +78,10 @@ class Watcher(Looker):
         return Watcher
 
     @staticmethod
-    def ask(client: DBTCloudClientV2, wishes: Sequence[Cursor | None]) -> Listed:
+    def ask(client: DBTCloudClientV2, wishes: Sequence[Cursor | datetime]) -> Listed:
         """List the runs that ended after the earliest cursor; who has none needs dbt Cloud's clock only."""
         began = datetime.now(UTC)
-        cursors = [cursor for cursor in wishes if cursor is not None]
+        cursors = [one for one in wishes if isinstance(one, Cursor)]
         if cursors:
             runs = list(finished_since(client, min(cursor.since for cursor in cursors)))
         else:
@@ -101,11 +101,14 @@ class Watcher(Looker):
 
     def _take(self, seen: Listed) -> tuple[list[Run], Cursor]:
         new: list[Run] = []
-        if self.wish is None:  # what has ended since it began is for the next look
-            cursor = Cursor.at(self._began + seen.skew)
-        else:
+        if isinstance(self.wish, Cursor):
             meant = filter(self._trigger.is_meant, seen.runs)
             cursor, new = self.wish.after(meant, seen.asked_at + seen.skew)
+        else:  # what has ended since then is for the next look
+            cursor = Cursor.at(self.wish + seen.skew)
+        if not self._has_seen:
+            self._has_seen = True
+            self._trigger.log.info("Watching dbt Cloud's runs that end after %s.", cursor.since)
         self.wish = cursor
         return new, cursor
 
@@ -195,8 +198,9 @@ class DbtCloudJobRunsTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each run that ends, without end."""
+        began = datetime.now(UTC)
         stored = await self._stored_cursor()
-        watcher = Watcher(stored, self.poll_interval or LOOK_SECONDS, self)
+        watcher = Watcher(stored or began, self.poll_interval or LOOK_SECONDS, self)
         before = stored
         with SharedLook.joined(Poller.shared(self.conn_id, self.account_id, self.hook_params), watcher):
             while True:

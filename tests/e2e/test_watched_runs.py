@@ -56,6 +56,10 @@ def reports(stack: FlightsStack) -> Iterator[Reports]:
     api = stack.airflow.api
     api.wait_for_dag(DAG)
     api.unpause(DAG)
+    deadline = time.monotonic() + PATIENCE
+    while "Watching dbt Cloud's runs" not in (stack.folder / "logs" / "triggerer.log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
     yield Reports(stack)
     api.request("PATCH", f"dags/{DAG}", json={"is_paused": True})
 
