@@ -105,4 +105,5 @@ def test_a_cleared_task_leaves_one_run(waiting: Waiting) -> None:
 
 def test_the_log_of_a_task_that_waits_tells_how_far_its_run_is(long_wait: Waiting) -> None:
     """By the triggerer, in the task's own log."""
+    long_wait.until_deferred()
     long_wait.until(lambda: "Invoke dbt with `dbt build`', is running for 0:0" in long_wait.told())
