@@ -34,7 +34,7 @@ class Table:
 
                 In ClickHouse, which has no schemas, dlt puts the dataset's name before the table's; dbt calls the
         database the schema. The tables' URI has both.
-                """
+        """
         uri = load.get("table_uri")
         if load.get("destination_type") != "clickhouse" or not uri:
             return cls(str(load["dataset_name"]), name)
