@@ -32,7 +32,7 @@ class Table:
     def of(cls, load: Mapping[str, Any], name: str) -> Self:
         """The table of this name that a load's summary tells of.
 
-                In ClickHouse, which has no schemas, dlt puts the dataset's name before the table's; dbt calls the
+        In ClickHouse, which has no schemas, dlt puts the dataset's name before the table's; dbt calls the
         database the schema. The tables' URI has both.
         """
         uri = load.get("table_uri")

@@ -79,7 +79,7 @@ def test_every_python_block_is_run(readme_blocks):
     """No Python, TOML or YAML block lacks the comment that says how the tests run it."""
     ways = {"python": {"dag", "python", "pytest"}, "toml": {"connection"}, "yaml": {"emulator"}}
     assert [block for block in readme_blocks if block.run not in ways.get(block.language, {block.run})] == []
-    assert {block.language for block in readme_blocks} == {*ways, "sh"}
+    assert {block.language for block in readme_blocks} == {*ways, "sh", "text"}
 
 
 def test_the_first_example_ends_within_forty_lines(readme, readme_blocks):
