@@ -116,7 +116,7 @@ class Triggerer:
         async def first() -> Any:
             return [event.payload async for event in again.run()]
 
-        (payload,) = asyncio.run(asyncio.wait_for(first(), 20))
+        (payload,) = asyncio.run(asyncio.wait_for(first(), 120))  # dbt takes its time on a loaded machine
         return payload
 
     @staticmethod
