@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_dbt import write_project
 
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
@@ -14,11 +15,6 @@ from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
 pytestmark = pytest.mark.slow
 
 FILES = {
-    "dbt/dbt_project.yml": "name: shop\nprofile: shop\nversion: '1.0'\n",
-    "dbt/profiles.yml": (
-        "shop:\n  target: dev\n  outputs:\n"
-        "    dev: {type: duckdb, path: \"{{ env_var('WAREHOUSE') }}\", schema: main, threads: 1}\n"
-    ),
     "dbt/models/sources.yml": (
         "sources:\n  - name: raw\n    schema: raw_shop\n    tables:\n"
         "      - {name: sales, identifier: orders}\n"
@@ -35,19 +31,9 @@ FILES = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dbt project with two sources and four models, and the emulator's configuration."""
-    folder = tmp_path_factory.mktemp("shop")
-    for name, text in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    config = {
-        "account": {"id": 1, "token": "secret-token"},
-        "env": {"WAREHOUSE": str(folder / "shop.duckdb")},
-        "projects": [{"name": "Shop", "dir": "dbt"}],
-        "environments": [{"name": "Production"}],
-        "jobs": [{"id": 1000, "name": "Build", "steps": ["dbt build", "dbt run -s stg_customers revenue"]}],
-    }
-    (folder / "emulator.yaml").write_text(json.dumps(config))  # JSON is YAML
-    return folder
+    return write_project(
+        tmp_path_factory.mktemp("shop"), FILES, {"steps": ["dbt build", "dbt run -s stg_customers revenue"]}
+    )
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Jobs of a project of five nodes that real dbt runs: what the task's log, exception and XCom say of them."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
+from real_dbt import write_project
 
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunException
@@ -15,11 +15,6 @@ from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunExceptio
 pytestmark = pytest.mark.slow
 
 FILES = {
-    "dbt/dbt_project.yml": "name: shop\nprofile: shop\nversion: '1.0'\n",
-    "dbt/profiles.yml": (
-        "shop:\n  target: dev\n  outputs:\n"
-        "    dev: {type: duckdb, path: \"{{ env_var('WAREHOUSE') }}\", schema: main, threads: 1}\n"
-    ),
     "dbt/seeds/orders.csv": "id,amount\n1,10\n2,20\n2,30\n",
     "dbt/models/stg_orders.sql": "{{ config(materialized='table') }} select * from {{ ref('orders') }}",
     "dbt/models/revenue.sql": "select sum({{ var('column', 'amount') }}) as x from {{ ref('stg_orders') }}",
@@ -35,19 +30,9 @@ FILES = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project, and the emulator's configuration."""
-    folder = tmp_path_factory.mktemp("shop")
-    for name, text in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    config = {
-        "account": {"id": 1, "token": "secret-token"},
-        "env": {"WAREHOUSE": str(folder / "shop.duckdb")},
-        "projects": [{"name": "Shop", "dir": "dbt"}],
-        "environments": [{"name": "Production"}],
-        "jobs": [{"id": 1000, "name": "Build", "steps": ["dbt build"], "generate_docs": True}],
-    }
-    (folder / "emulator.yaml").write_text(json.dumps(config))
-    return folder
+    return write_project(
+        tmp_path_factory.mktemp("shop"), FILES, {"steps": ["dbt build"], "generate_docs": True}
+    )
 
 
 @pytest.fixture
