@@ -132,9 +132,8 @@ class WaitsForRun(BaseOperator):
             log_progress: tell of the run's steps meanwhile.
             **kwargs: plain JSON.
         """
-        from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import (
-            DbtCloudRunJobTrigger,  # no DAG file needs it
-        )
+        # No DAG file needs it.
+        from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigger
 
         self.defer(
             trigger=DbtCloudRunJobTrigger(

@@ -157,7 +157,8 @@ def retry_after(answer: Answer) -> float | None:
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-        return max(0.0, moment.timestamp() - time.time() - clock_skew(answer.headers, time.time()))
+        now = time.time()
+        return max(0.0, moment.timestamp() - now - clock_skew(answer.headers, now))
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -15,6 +15,8 @@ from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
 
 SHORTEST_PAUSE = 2.0
 """Seconds between two looks at least, where one request serves many waits."""
+LOOK_SECONDS = 30.0
+"""Between two looks at a list for what is not there yet, where no interval is given."""
 PAUSE_AFTER_FAILURE = 10.0
 """Seconds until the next look after a failed one."""
 HISTORY_LENGTH = 10

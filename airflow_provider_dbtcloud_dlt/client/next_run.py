@@ -121,11 +121,8 @@ class NextRunWait(Wait):
         self._failing_since = self._missing_since = None
         return self.time_is_up(now)
 
-    def time_is_up(self, now: float) -> Ending | None:
-        """The wait's end, if its time is up."""
-        if self.deadline is None or now < self.deadline:
-            return None
-        return Ending("timeout", f"No {self.next_run} has been seen within the {self._limit}.")
+    def _missed(self) -> str:
+        return f"No {self.next_run} has been seen within the {self._limit}."
 
     @property
     def _subject(self) -> str:

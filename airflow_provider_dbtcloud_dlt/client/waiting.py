@@ -153,9 +153,10 @@ class Wait:
         """The wait's end, if its time is up and the run could not be seen once more."""
         if self.deadline is None or now < self.deadline:
             return None
-        return Ending(
-            "timeout", f"Job run {self.run_id} has not ended within the {self._limit}; {self._progress()}."
-        )
+        return Ending("timeout", self._missed())
+
+    def _missed(self) -> str:
+        return f"Job run {self.run_id} has not ended within the {self._limit}; {self._progress()}."
 
     @property
     def _subject(self) -> str:

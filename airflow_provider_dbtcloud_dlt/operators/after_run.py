@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,6 @@ class AfterRun:
         save_artifacts: a folder's address.
         emit_assets: whether there are asset events.
         asset_uri: how relations are called.
-        client: makes the client.
     """
 
     task_id: str
@@ -40,7 +38,6 @@ class AfterRun:
     save_artifacts: Any
     emit_assets: bool
     asset_uri: Any
-    client: Callable[[], DBTCloudClientV2]
 
     def check(self) -> None:
         """Refuse, while the DAG file is parsed, what can't be meant.
@@ -64,12 +61,15 @@ class AfterRun:
     def _refusal(self, message: str) -> InvalidRequestError:
         return InvalidRequestError(f"Task {self.task_id!r}: {message}")
 
-    def uses(self, context: Context, run: Run, aliases: list[AssetAlias], log: Logger) -> list[Use]:
+    def uses(
+        self, context: Context, run: Run, client: DBTCloudClientV2, aliases: list[AssetAlias], log: Logger
+    ) -> list[Use]:
         """What is to be made of a run that has ended.
 
         Args:
             context: the task's.
             run: the run.
+            client: asks for runs that this one has taken up.
             aliases: by which asset events are emitted.
             log: the task's.
         """
@@ -84,12 +84,11 @@ class AfterRun:
 
             found.append(save)
         if self.emit_assets and run.status is RunStatus.SUCCESS:
-            from airflow_provider_dbtcloud_dlt.operators.dbt_assets import (
-                RelationEvents,
-            )  # no DAG file needs it
+            # No DAG file needs it.
+            from airflow_provider_dbtcloud_dlt.operators.dbt_assets import RelationEvents
 
             events = RelationEvents(context, aliases, self.asset_uri or None, log)
-            found.append(lambda artifacts, outcome: events.emit(self.client(), artifacts.run, outcome))
+            found.append(lambda artifacts, outcome: events.emit(client, artifacts.run, outcome))
         elif self.emit_assets:
             log.info(
                 "No asset events: Airflow takes none from a task that fails. A DbtCloudAssetEventsOperator "

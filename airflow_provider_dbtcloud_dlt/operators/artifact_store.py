@@ -117,7 +117,6 @@ def save_all(artifacts: RunArtifacts, folder: str) -> int:
         try:
             for one in pending:
                 one.result()
-        except BaseException:
+        finally:
             threads.shutdown(cancel_futures=True)
-            raise
     return len(wanted)

@@ -64,9 +64,8 @@ class DbtCloudAssetEventsOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Read the run's results, and emit."""
-        from airflow_provider_dbtcloud_dlt.operators.dbt_assets import (
-            RelationEvents,
-        )  # no DAG file needs them
+        # No DAG file needs them.
+        from airflow_provider_dbtcloud_dlt.operators.dbt_assets import RelationEvents
         from airflow_provider_dbtcloud_dlt.run_results import opened_results
 
         if self.run_id in (None, "", "None"):

@@ -137,14 +137,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
     See https://docs.getdbt.com/dbt-cloud/api-v2#/operations/Trigger%20Job%20Run.
     """
 
-    template_fields: Sequence[str] = (
-        "dbt_cloud_conn_id",
-        "job_id",
-        "project_name",
-        "environment_name",
-        "job_name",
-        "account_id",
-        "trigger_reason",
+    trigger_fields: ClassVar[tuple[str, ...]] = (
         "steps_override",
         "schema_override",
         "git_sha",
@@ -158,6 +151,16 @@ class DbtCloudRunJobOperator(WaitsForRun):
         "github_pull_request_id",
         "gitlab_merge_request_id",
         "non_native_pull_request_id",
+    )
+    template_fields: Sequence[str] = (
+        "dbt_cloud_conn_id",
+        "job_id",
+        "project_name",
+        "environment_name",
+        "job_name",
+        "account_id",
+        "trigger_reason",
+        *trigger_fields,
         "additional_run_config",
         "loaded",
         "dbt_source",
@@ -166,7 +169,6 @@ class DbtCloudRunJobOperator(WaitsForRun):
         "asset_uri",
     )
     template_fields_renderers = {"loaded": "py", "dbt_vars": "py"}
-    trigger_fields: ClassVar[tuple[str, ...]] = template_fields[7:-6]  # type: ignore[assignment]
     ui_color = "#ff694a"
 
     def __init__(
@@ -463,9 +465,6 @@ class DbtCloudRunJobOperator(WaitsForRun):
             pass_load_ids=self.pass_load_ids,
         )
 
-    def _client(self) -> DBTCloudClientV2:
-        return self.hook.get_conn()
-
     def _after_run(self) -> AfterRun:
         return AfterRun(
             task_id=self.task_id,
@@ -473,7 +472,6 @@ class DbtCloudRunJobOperator(WaitsForRun):
             save_artifacts=self.save_artifacts,
             emit_assets=self.emit_assets,
             asset_uri=self.asset_uri,
-            client=self._client,
         )
 
     def _trigger_body(self, marker: Marker, job_id: int) -> dict[str, Any]:
@@ -557,7 +555,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
         return f"{message} It was cancelled."
 
     def _result(self, context: Context, run: Run) -> int:
-        uses = self._after_run().uses(context, run, event_aliases(self.outlets), self.log)
+        client, aliases = self.hook.get_conn(), event_aliases(self.outlets)
+        uses = self._after_run().uses(context, run, client, aliases, self.log)
         if why := self._why_it_failed(context, run, uses):
             raise DbtCloudJobRunException(why)
         return run.id

@@ -11,10 +11,7 @@ from airflow.sdk.log import mask_secret
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
 from airflow_provider_dbtcloud_dlt.compat import (
-    AirflowException,
-    AirflowFailException,
     AirflowNotFoundException,
-    AirflowSkipException,
 )
 from airflow_provider_dbtcloud_dlt.operators.assets import check_asset_uri, event_aliases
 from airflow_provider_dbtcloud_dlt.operators.dlt_assets import emit_asset_events
@@ -33,7 +30,9 @@ from airflow_provider_dbtcloud_dlt.operators.dlt_sealed import sealed, unsealed,
 from airflow_provider_dbtcloud_dlt.operators.dlt_source import (
     call_source,
     check_source_args,
+    data_interval,
     default_pipeline_name,
+    heeding_airflow,
     source_name,
 )
 
@@ -259,7 +258,6 @@ class DltLoadOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Load, and return the summary."""
         self._check()
-        from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
         from airflow_provider_dbtcloud_dlt.loads.load import run_load
         from airflow_provider_dbtcloud_dlt.loads.plan import LoadPlan
 
@@ -288,26 +286,21 @@ class DltLoadOperator(BaseOperator):
             default_table_name=source_name(self.source),
             log_interval=self.log_interval,
             lock_timeout=self.lock_timeout,
-            interval=_data_interval(context),
+            interval=data_interval(context),
             is_retry=getattr(ti, "try_number", 1) > 1,
             run_start=getattr(context.get("dag_run"), "start_date", None),
         )
+        self._is_loading = True
         try:
-            self._is_loading = True
-            try:
-                summary = run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
-            finally:
-                self._is_loading = False
-        except LoadError as error:
-            asked = _asked_of_airflow(error)
-            if asked is None:
-                raise
-        else:
-            result = summary.as_dict()
-            if self.asset_uri is not False:
-                emit_asset_events(context, event_aliases(self.outlets), result, self.asset_uri, self.log)
-            return result
-        raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
+            summary = heeding_airflow(
+                lambda: run_load(lambda: self._call_source(context), plan, log=self.log, hide=mask_secret)
+            )
+        finally:
+            self._is_loading = False
+        result = summary.as_dict()
+        if self.asset_uri is not False:
+            emit_asset_events(context, event_aliases(self.outlets), result, self.asset_uri, self.log)
+        return result
 
     def on_kill(self) -> None:
         """Break the load off, so that its working folder is removed: Airflow itself lets it go on.
@@ -388,17 +381,3 @@ def _connection(argument: str, conn_id: str | None) -> ConnectionFields | None:
         ) from None
     names = ("conn_type", "host", "login", "password", "schema", "port", "extra")
     return ConnectionFields(conn_id, **{name: getattr(found, name) for name in names}, argument=argument)
-
-
-def _data_interval(context: Context) -> tuple[Any, Any] | None:
-    """The DAG run's, if it has one: a run without a logical date does not."""
-    start, end = context.get("data_interval_start"), context.get("data_interval_end")
-    return (start, end) if start is not None and end is not None else None
-
-
-def _asked_of_airflow(error: BaseException) -> AirflowException | None:
-    """Find what a source raised for Airflow, skip or fail without a retry, beneath what dlt made of it."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, AirflowSkipException | AirflowFailException):
-        cause = cause.__cause__
-    return cause

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.log import mask_secret
 
-from airflow_provider_dbtcloud_dlt.operators.dlt import _asked_of_airflow, _data_interval
 from airflow_provider_dbtcloud_dlt.operators.dlt_checks import check_source
-from airflow_provider_dbtcloud_dlt.operators.dlt_source import call_source, check_source_args, source_name
+from airflow_provider_dbtcloud_dlt.operators.dlt_source import (
+    call_source,
+    check_source_args,
+    data_interval,
+    heeding_airflow,
+    source_name,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -56,24 +61,18 @@ class DltListResourcesOperator(BaseOperator):
     def execute(self, context: Context) -> list[list[str]]:
         """Call the source function, and list the resources."""
         self._check()
-        from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
         from airflow_provider_dbtcloud_dlt.loads.lookup import look_resources_up
 
-        try:
-            found = look_resources_up(
+        found = heeding_airflow(
+            lambda: look_resources_up(
                 lambda: call_source(self.source, self.source_args, context),
                 source_name(self.source) or "The source",
-                interval=_data_interval(context),
+                interval=data_interval(context),
                 hide=mask_secret,
             )
-        except LoadError as error:
-            asked = _asked_of_airflow(error)
-            if asked is None:
-                raise
-        else:
-            self.log.info("Loaded each by itself: %s", "; ".join(", ".join(names) for names in found))
-            return found
-        raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
+        )
+        self.log.info("Loaded each by itself: %s", "; ".join(", ".join(names) for names in found))
+        return found
 
     def _check(self) -> None:
         check_source(self.source)

@@ -7,14 +7,17 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 
 from airflow_provider_dbtcloud_dlt.arguments import is_plain
+from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+T = TypeVar("T")
 
 Source = Callable[..., Any] | str
 """A function, or ``"package.module:function"``."""
@@ -33,6 +36,29 @@ def call_source(source: Source, source_args: Mapping[str, Any] | None, context: 
     wanted = _context_parameters(source) - arguments.keys()
     values: Mapping[str, Any] = {**context}
     return source(**arguments, **{name: values[name] for name in wanted if name in values})
+
+
+def data_interval(context: Context) -> tuple[Any, Any] | None:
+    """The DAG run's data interval, if it has one: a run without a logical date does not."""
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    return (start, end) if start is not None and end is not None else None
+
+
+def heeding_airflow(work: Callable[[], T]) -> T:
+    """Do what calls a source; what that raises for Airflow, skip or fail without a retry, comes through.
+
+    Raises:
+        LoadError: It failed otherwise.
+    """
+    from airflow_provider_dbtcloud_dlt.loads.errors import LoadError
+
+    try:
+        return work()
+    except LoadError as error:
+        asked = _asked_of_airflow(error)
+        if asked is None:
+            raise
+    raise asked  # out here, where Python does not chain it to the LoadError, whose cause it is
 
 
 def source_name(source: Source) -> str | None:
@@ -93,3 +119,11 @@ def _context_parameters(function: Callable[..., Any]) -> set[str]:
     # parameter in.
     unset = (None, inspect.Parameter.empty)
     return {p.name for p in parameters if p.name in KNOWN_CONTEXT_KEYS and any(p.default is u for u in unset)}
+
+
+def _asked_of_airflow(error: BaseException) -> AirflowException | None:
+    """Find what a source raised for Airflow, skip or fail without a retry, beneath what dlt made of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, AirflowSkipException | AirflowFailException):
+        cause = cause.__cause__
+    return cause

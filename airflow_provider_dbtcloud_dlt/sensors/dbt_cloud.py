@@ -29,7 +29,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     Run,
 )
 from airflow_provider_dbtcloud_dlt.client.blocking import SHORTEST_PAUSE
-from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE, pause_for
+from airflow_provider_dbtcloud_dlt.client.cadence import LOOK_SECONDS, PAUSE_AFTER_FAILURE, pause_for
 from airflow_provider_dbtcloud_dlt.client.habits import Habits
 from airflow_provider_dbtcloud_dlt.client.next_run import First, NextRun, NextRunWait, find_next_run
 from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait, pause_after
@@ -291,8 +291,6 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         if self.interval is not None or self.exponential_backoff:
             return super()._get_next_poke_interval(started_at, run_duration, poke_count)
         if self._failure is None and self._is_searching:
-            from airflow_provider_dbtcloud_dlt.triggers.shared_look import LOOK_SECONDS
-
             pause = RESCHEDULE_PAUSE if self.reschedule else LOOK_SECONDS
         elif self._failure is not None or self._seen is None:
             pause = pause_after(self._failure, PAUSE_AFTER_FAILURE) if self._failure else PAUSE_AFTER_FAILURE

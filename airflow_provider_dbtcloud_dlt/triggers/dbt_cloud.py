@@ -19,6 +19,7 @@ from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.ownership import KILLED_STATES
 from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
+from airflow_provider_dbtcloud_dlt.triggers.stored import stored
 
 _cancellations: set[asyncio.Task[None]] = set()
 # Threads of their own: the event loop's are everybody's, and what is killed has a second.
@@ -74,21 +75,7 @@ class DbtCloudRunJobTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow keeps in its database."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "conn_id": self.conn_id,
-                "run_id": self.run_id,
-                "end_time": self.end_time,
-                "poll_interval": self.poll_interval,
-                "account_id": self.account_id,
-                "hook_params": self.hook_params,
-                "execution_deadline": self.execution_deadline,
-                "outage_tolerance": self.outage_tolerance,
-                "owner": self.owner,
-                "log_progress": self.log_progress,
-            },
-        )
+        return stored(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event, once the wait has ended."""

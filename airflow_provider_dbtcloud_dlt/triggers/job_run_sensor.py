@@ -39,6 +39,7 @@ from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_URL, DbtCloudRunLink
 from airflow_provider_dbtcloud_dlt.triggers.lookup import settings_of
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
+from airflow_provider_dbtcloud_dlt.triggers.stored import stored
 
 GRACE_SECONDS = 600.0
 """How much later than the sensor's ``timeout`` Airflow ends the wait itself, should no triggerer do so."""
@@ -175,25 +176,10 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow keeps in its database."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "dbt_cloud_conn_id": self.dbt_cloud_conn_id,
-                "run_id": self.run_id,
-                "upstream": self.upstream,
-                "account_id": self.account_id,
-                "timeout": self.timeout,
-                "execution_timeout": self.execution_timeout,
-                "poll_interval": self.poll_interval,
-                "outage_tolerance": self.outage_tolerance,
-                "hook_params": self.hook_params,
-                "is_soft": self.is_soft,
-                "pushes_result": self.pushes_result,
-                "on_worker": self.on_worker,
-                # An earlier release does not know it.
-                **({} if self.log_results else {"log_results": False}),
-            },
-        )
+        path, arguments = stored(self)
+        if self.log_results:
+            del arguments["log_results"]  # an earlier release does not know it
+        return path, arguments
 
     @property
     def airflow_limit(self) -> float:

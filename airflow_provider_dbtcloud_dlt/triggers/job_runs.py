@@ -20,12 +20,14 @@ from airflow_provider_dbtcloud_dlt.client import (
     Run,
     RunStatus,
 )
+from airflow_provider_dbtcloud_dlt.client.cadence import LOOK_SECONDS
 from airflow_provider_dbtcloud_dlt.client.cursor import Cursor
 from airflow_provider_dbtcloud_dlt.client.next_run import finished_since
 from airflow_provider_dbtcloud_dlt.client.waiting import Outage, pause_after
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
-from airflow_provider_dbtcloud_dlt.triggers.shared_look import LOOK_SECONDS, Looker, SharedLook
+from airflow_provider_dbtcloud_dlt.triggers.shared_look import Looker, SharedLook
+from airflow_provider_dbtcloud_dlt.triggers.stored import stored
 
 __all__ = ["DbtCloudJobRunsTrigger"]
 
@@ -172,19 +174,7 @@ class DbtCloudJobRunsTrigger(BaseEventTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow keeps in its database."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "conn_id": self.conn_id,
-                "job_ids": self.job_ids,
-                "statuses": self.statuses,
-                "project_id": self.project_id,
-                "environment_id": self.environment_id,
-                "poll_interval": self.poll_interval,
-                "account_id": self.account_id,
-                "hook_params": self.hook_params,
-            },
-        )
+        return stored(self)
 
     def is_meant(self, run: Run) -> bool:
         """Whether a run counts, once it has ended."""

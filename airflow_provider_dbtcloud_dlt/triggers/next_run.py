@@ -9,11 +9,13 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError, Run
+from airflow_provider_dbtcloud_dlt.client.cadence import LOOK_SECONDS
 from airflow_provider_dbtcloud_dlt.client.next_run import First, NextRun, NextRunWait, find_next_runs
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Ending, pause_after
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import storable_params
 from airflow_provider_dbtcloud_dlt.triggers.poller import FIRST_LOOK_SECONDS, Poller
-from airflow_provider_dbtcloud_dlt.triggers.shared_look import LOOK_SECONDS, Looker, SharedLook
+from airflow_provider_dbtcloud_dlt.triggers.shared_look import Looker, SharedLook
+from airflow_provider_dbtcloud_dlt.triggers.stored import stored
 
 
 class Seeker(Looker):
@@ -109,22 +111,7 @@ class DbtCloudNextRunTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow keeps in its database."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "conn_id": self.conn_id,
-                "job_id": self.job_id,
-                "after": self.after,
-                "first": self.first,
-                "failed_before": self.failed_before,
-                "end_time": self.end_time,
-                "poll_interval": self.poll_interval,
-                "account_id": self.account_id,
-                "hook_params": self.hook_params,
-                "execution_deadline": self.execution_deadline,
-                "outage_tolerance": self.outage_tolerance,
-            },
-        )
+        return stored(self)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event, once there is a run or the wait has ended without one."""

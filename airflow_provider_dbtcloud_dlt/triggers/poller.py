@@ -163,6 +163,14 @@ _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, P
 _pollers = weakref.WeakKeyDictionary()
 
 
+async def changed_or_due(changed: asyncio.Event, due: float) -> None:
+    """Wait until something has changed, or until a time by the event loop's clock; infinity for none."""
+    timer = None if due == float("inf") else asyncio.get_running_loop().call_at(due, changed.set)
+    await changed.wait()
+    if timer is not None:
+        timer.cancel()
+
+
 class Poller:
     """Polls one account through one connection, for as long as somebody waits.
 
@@ -309,14 +317,9 @@ class Poller:
     # --- requests ------------------------------------------------------------------------------------------
 
     async def _ask_when_due(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
-            wake = await self._ask_now()
-            timer = None if wake == float("inf") else loop.call_at(wake, self._changed.set)
-            await self._changed.wait()
-            if timer is not None:
-                timer.cancel()
+            await changed_or_due(self._changed, await self._ask_now())
 
     async def _ask_now(self) -> float:
         """Send what may be sent now; return when there is more to send, by the loop's clock."""

@@ -11,10 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError
-from airflow_provider_dbtcloud_dlt.triggers.poller import Poller
-
-LOOK_SECONDS = 30.0
-"""Between two looks, where no interval is given."""
+from airflow_provider_dbtcloud_dlt.triggers.poller import Poller, changed_or_due
 
 
 class Looker(ABC):
@@ -105,14 +102,11 @@ class SharedLook:
         while True:
             self._changed.clear()
             looking = [one for one in self._lookers if not one.over.done()]
-            due = min((one.due for one in looking), default=None)
-            if due is not None and due <= loop.time():
+            due = min((one.due for one in looking), default=float("inf"))
+            if due <= loop.time():
                 await self._look(looking)
-                continue
-            timer = None if due is None else loop.call_at(due, self._changed.set)
-            await self._changed.wait()
-            if timer is not None:
-                timer.cancel()
+            else:
+                await changed_or_due(self._changed, due)
 
     async def _look(self, looking: Sequence[Looker]) -> None:
         ask, wishes = looking[0].ask, [one.wish for one in looking]
