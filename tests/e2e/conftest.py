@@ -56,5 +56,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None) 
     warehouse = {"conn_type": "postgres", "host": "127.0.0.1", "port": warehouse_port, "schema": "shop"}
     warehouse |= {"login": "loader", "password": PASSWORD}
     env = {"AIRFLOW_CONN_FLIGHTS_WAREHOUSE": json.dumps(warehouse)}
+    # A trigger's end and Airflow's own limit for it are the same moment, at which a loaded machine may let
+    # either be first: here Airflow looks seldom.
+    env["AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL"] = "300"
     with FlightsStack(folder, dags=dags, emulator_config=config, env=env) as running:
         yield running
