@@ -225,9 +225,7 @@ class Poller:
 
     # --- who waits -----------------------------------------------------------------------------------------
 
-    def subscribed(
-        self, wait: Wait, interval: float | None, first_look: float = FIRST_LOOK_SECONDS
-    ) -> Subscription:
+    def subscribed(self, wait: Wait, interval: float | None, first_look: float | None = None) -> Subscription:
         """Wait for a run's ending: ``await subscription.ended`` inside of an ``async with``.
 
         Args:
@@ -235,7 +233,7 @@ class Poller:
             interval: seconds between two looks; ``None``: as the job's habit suggests.
             first_look: seconds until the first look at most; default: enough for a task that was deferred.
         """
-        return Subscription(self, wait, interval, first_look)
+        return Subscription(self, wait, interval, FIRST_LOOK_SECONDS if first_look is None else first_look)
 
     def join(self, subscription: Subscription) -> None:
         """Somebody waits from now on."""
