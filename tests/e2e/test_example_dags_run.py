@@ -175,23 +175,27 @@ def test_the_link_leads_to_the_run(january):
     assert f"/runs/{january.xcom('transform')}" in url
 
 
+@pytest.mark.slow
 def test_a_sensor_waits_for_another_tasks_run(waited):
     """The sensor ends when the run does, and the next task reads the run's artifacts."""
     assert waited.state == "success", waited.failures()
     assert len(waited.xcom("slowest_tests")) == 3
 
 
+@pytest.mark.slow
 def test_the_sensor_was_deferred(waited):
     """The sensor holds no worker either."""
     assert ("wait", "deferred") in waited.seen
 
 
+@pytest.mark.slow
 def test_both_tasks_mean_the_same_run(waited):
     """The run that was waited for is the one that the first task started, of the job that tests."""
     run = waited.stack.emulator.client.get_run(waited.xcom("start"))
     assert (run.status.humanized, run.job_definition_id) == ("Success", 1001)
 
 
+@pytest.mark.slow
 def test_only_what_depends_on_the_loaded_table_is_built(weather):
     """Of the project's eight models those two that depend on the weather ran."""
     client = weather.stack.emulator.client
@@ -206,6 +210,7 @@ def test_only_what_depends_on_the_loaded_table_is_built(weather):
     }
 
 
+@pytest.mark.slow
 def test_without_new_rows_there_is_no_dbt_run(no_weather):
     """The load has nothing, the dbt task is skipped and says so, and dbt Cloud is asked for no run."""
     assert no_weather.xcom("weather.load")["nothing_loaded"] is True

@@ -142,6 +142,7 @@ def test_no_path_leads_out_of_the_artifacts(built, path):
     assert connection.getresponse().status == 404
 
 
+@pytest.mark.slow
 def test_a_failed_model_fails_the_run_and_a_retry_takes_it_up(api, tiny_project):
     """The failing model is in the step's log; after it is mended `dbt retry` builds only that."""
     run_id = api.trigger(1001)
@@ -167,6 +168,7 @@ def test_a_target_that_the_profile_lacks_fails_the_second_step(api):
     assert "has no target 'nope'; it has: dev, prod" in run["run_steps"][1]["logs"]
 
 
+@pytest.mark.slow
 def test_the_emulators_own_environment_moves_no_folder(api, tiny_project, monkeypatch):
     """Whatever names dbt has for its settings, the run's own folders count."""
     for name in ("DBT_TARGET_PATH", "DBT_ENGINE_TARGET_PATH", "DBT_ENGINE_LOG_PATH"):
@@ -177,6 +179,7 @@ def test_the_emulators_own_environment_moves_no_folder(api, tiny_project, monkey
     assert not (tiny_project / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_the_target_override_works(api, tiny_project):
     """The models are in the schema of the target that the trigger asked for."""
     run = ended(api, api.trigger(target_name_override="prod"))
@@ -200,6 +203,7 @@ def released(tiny_project):
     return found.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_branch_override_runs_what_was_committed_on_it(make_api, tiny_project):
     """The run says which commit it used, and writes where the project in its own folder would."""
     # Relative to the folder of the project, wherever the commit is checked out.
@@ -230,6 +234,7 @@ def test_a_branch_that_is_not_there_fails_the_first_step(api, tiny_project):
     assert "has no branch nope" in run["run_steps"][0]["logs"]
 
 
+@pytest.mark.slow
 def test_a_branch_may_have_packages_that_the_folder_lacks(api, tiny_project):
     """What is installed is what the commit asks for, and it is installed beside the commit."""
     project = tiny_project / "dbt"
@@ -300,6 +305,7 @@ def test_the_timeout_counts_for_git_as_well(endless_git, api):
     assert not alive(endless_git())
 
 
+@pytest.mark.slow
 def test_dbt_does_not_get_the_variables_of_a_hook(monkeypatch, api, tiny_project):
     """`dbt deps` calls git, which would work on the repository that the variables name."""
     monkeypatch.setenv("GIT_DIR", str(tiny_project / "other"))
@@ -393,6 +399,7 @@ def test_a_project_is_built_without_any_configuration(tiny_project, monkeypatch)
     )
 
 
+@pytest.mark.slow
 def test_a_killed_emulator_takes_dbt_along_and_knows_its_runs_again(tiny_project):
     """After kill -9 no dbt goes on; the run that executed is an error, the one that waited is done."""
     headers = {"Authorization": "Token secret-token"}

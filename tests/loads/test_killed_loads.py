@@ -104,6 +104,7 @@ def retry(warehouse):
     return go
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("write_disposition", ["merge", "replace"])
 def test_the_next_load_is_right(killed, retry, query, write_disposition, jobs):
@@ -202,6 +203,7 @@ task.execute({"ti": SimpleNamespace(dag_id="shop", task_id="load")})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["extract", "load"])
 def test_a_task_that_airflow_kills_leaves_no_folder(tmp_path, step):
     """The load ends within Airflow's five seconds, as a failure whose sentence names the signal."""

@@ -133,6 +133,7 @@ def test_a_load_does_not_wait_for_ever(load, destination, holder):
     assert 1 <= time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_loads_in_parallel_processes_all_arrive(kind, path):
     """Three processes load into one file at the same time: no row is missing, and none of them fails."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
