@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -16,6 +16,8 @@ import tenacity
 FINAL_STATES = frozenset({"success", "failed"})
 
 JSON = dict[str, Any]
+
+Found = TypeVar("Found")
 
 
 class AirflowAPIError(RuntimeError):
@@ -27,10 +29,20 @@ class AirflowAPIError(RuntimeError):
 
 
 class AirflowAPI:
-    """One Airflow, logged in as one user of its simple auth manager."""
+    """One Airflow, logged in as one user of its simple auth manager.
 
-    def __init__(self, url: str, username: str, password: str) -> None:
+    Args:
+        url: where the API server listens.
+        username: the user's name.
+        password: its password.
+        check: called while something is waited for; raises what explains that it can't come any more.
+    """
+
+    def __init__(
+        self, url: str, username: str, password: str, *, check: Callable[[], object] = lambda: None
+    ) -> None:
         self.url = url
+        self._check = check
         self._login = {"username": username, "password": password}
         self._session = requests.Session()
         self._session.trust_env = False  # it is on this machine: no proxy, no .netrc
@@ -65,6 +77,25 @@ class AirflowAPI:
         answer = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
         return {name: part["status"] for name, part in answer.items()}
 
+    def until(
+        self, found: Callable[[], Found], what: Callable[[], str], timeout: float, interval: float = 0.5
+    ) -> Found:
+        """Wait until something is found, that is, until a call returns a true value; returns that.
+
+        Args:
+            found: the call.
+            what: how things stand, for the message of the error.
+            timeout: seconds; afterwards it is an error.
+            interval: seconds between two looks.
+        """
+        deadline = time.monotonic() + timeout
+        while not (answer := found()):
+            self._check()
+            if time.monotonic() > deadline:
+                raise AirflowAPIError(f"{what()} after {timeout:.0f} s. Airflow's health: {self.health()}")
+            time.sleep(interval)
+        return answer
+
     def create_connection(
         self, connection_id: str, conn_type: str, *, extra: JSON | None = None, **fields: Any
     ) -> None:
@@ -83,19 +114,20 @@ class AirflowAPI:
 
     def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
         """Wait until the DAG processor has read a DAG; a file that can't be imported ends it at once."""
-        deadline = time.monotonic() + timeout
-        while True:
+
+        def found() -> bool:
             try:
-                self.request("GET", f"dags/{dag_id}")
-                return
+                # Its details come of the serialized DAG, which is stored after the DAG's row.
+                self.request("GET", f"dags/{dag_id}/details")
+                return True
             except AirflowAPIError as error:
                 if error.status_code != 404:
                     raise
             for failure in self.request("GET", "importErrors")["import_errors"]:
                 raise AirflowAPIError(f"{failure['filename']} can't be imported:\n{failure['stack_trace']}")
-            if time.monotonic() > deadline:
-                raise AirflowAPIError(f"No DAG {dag_id!r} after {timeout:.0f} s")
-            time.sleep(0.5)
+            return False
+
+        self.until(found, lambda: f"There is no DAG {dag_id!r}", timeout)
 
     def unpause(self, dag_id: str) -> None:
         self.request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
@@ -148,11 +180,14 @@ class AirflowAPI:
 
     def wait_for_backfill(self, backfill_id: int, *, timeout: float) -> None:
         """Wait until all DAG runs of a backfill have ended."""
-        deadline = time.monotonic() + timeout
-        while self.request("GET", f"backfills/{backfill_id}")["completed_at"] is None:
-            if time.monotonic() > deadline:
-                raise AirflowAPIError(f"Backfill {backfill_id} goes on after {timeout:.0f} s")
-            time.sleep(0.5)
+        path = f"backfills/{backfill_id}"
+
+        def how_things_stand() -> str:
+            dag_id = self.request("GET", path)["dag_id"]
+            runs = [self._told(dag_id, run["dag_run_id"], run["state"]) for run in self.dag_runs(dag_id)]
+            return "\n".join([f"Backfill {backfill_id} goes on:", *runs])
+
+        self.until(lambda: self.request("GET", path)["completed_at"], how_things_stand, timeout)
 
     def dag_runs(self, dag_id: str) -> list[JSON]:
         return list(self.request("GET", f"dags/{dag_id}/dagRuns")["dag_runs"])
@@ -207,18 +242,18 @@ class AirflowAPI:
             on_poll: called with the task instances each time that they were read.
             interval: seconds between two looks.
         """
-        deadline = time.monotonic() + timeout
-        while True:
+        state = ""
+
+        def ended() -> bool:
+            nonlocal state
             # The tasks after the run: what on_poll sees last is then the state at the end.
             state = str(self.dag_run(dag_id, run_id)["state"])
             if on_poll is not None:
                 on_poll(self.task_instances(dag_id, run_id))
-            if state in FINAL_STATES:
-                return state
-            if time.monotonic() > deadline:
-                states = {task["task_id"]: task["state"] for task in self.task_instances(dag_id, run_id)}
-                raise AirflowAPIError(f"{dag_id} {run_id} is {state} after {timeout:.0f} s: {states}")
-            time.sleep(interval)
+            return state in FINAL_STATES
+
+        self.until(ended, lambda: self._told(dag_id, run_id, state), timeout, interval)
+        return state
 
     def log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
         """A task's log of one try, a line for each record."""
@@ -263,6 +298,10 @@ class AirflowAPI:
     def run_page(self, dag_id: str, run_id: str) -> str:
         """The address of a DAG run in the UI."""
         return f"{self.url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+
+    def _told(self, dag_id: str, run_id: str, state: str) -> str:
+        tasks = {task["task_id"]: task["state"] for task in self.task_instances(dag_id, run_id)}
+        return f"{dag_id} {run_id} is {state}: {tasks}"
 
     @staticmethod
     def _run(dag_id: str, run_id: str) -> str:

@@ -4,8 +4,7 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import psutil
 from bench_report import COMPARED, Section, compare, spreads
 from bench_runs import ACCOUNT_ID, WaitingRuns, waiting_runs
 from local_airflow import LocalAirflow
-from postgres_server import find_program, postgres
+from postgres_server import airflow_database, find_program
 
 DAGS = Path(__file__).parent / "bench_dags"
 POLL_SECONDS = 5
@@ -138,6 +137,9 @@ def cpu_seconds(airflow: LocalAirflow) -> float:
 
 def section(size: int, repeats: int, say: Callable[[str], object]) -> Section:
     """Play both providers in turn in one Airflow."""
+    initdb = find_program("initdb")
+    if initdb is None:
+        raise SystemExit("Airflow's part of the bench needs PostgreSQL: apt-get install postgresql.")
     dag_ids = [f"{one.connection_id}_{repeat}" for repeat in range(1, repeats + 1) for one in PROVIDERS]
     found: dict[str, list[Played]] = {one.name: [] for one in PROVIDERS}
     with tempfile.TemporaryDirectory(prefix="bench-airflow-") as temporary:
@@ -150,7 +152,7 @@ def section(size: int, repeats: int, say: Callable[[str], object]) -> Section:
             # The DAG file does not change: reading it again would only blur what is measured.
             env |= {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
             with (
-                _database() as database,
+                airflow_database(initdb) as database,
                 LocalAirflow(folder, DAGS, env=env | database, parallelism=PARALLELISM) as airflow,
             ):
                 _connect(airflow, runs)
@@ -165,17 +167,6 @@ def section(size: int, repeats: int, say: Callable[[str], object]) -> Section:
                         f"{played.until_done:.0f} s from then on"
                     )
     return _section(size, repeats, found)
-
-
-@contextmanager
-def _database() -> Iterator[dict[str, str]]:
-    """What tells Airflow of its database: two hundred sensors of the official provider lock SQLite up."""
-    initdb = find_program("initdb")
-    if initdb is None:
-        raise SystemExit("Airflow's part of the bench needs PostgreSQL: apt-get install postgresql.")
-    with postgres(initdb, user="airflow", password="airflow", database="airflow") as port:
-        address = f"postgresql+psycopg2://airflow:airflow@127.0.0.1:{port}/airflow"
-        yield {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": address}
 
 
 def _described(dag_ids: list[str], runs: WaitingRuns) -> list[dict[str, Any]]:

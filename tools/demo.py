@@ -139,8 +139,7 @@ def _stay(stack: FlightsStack, narrator: Narrator) -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):
         while True:
-            for service in (stack.emulator, *airflow.services.values()):
-                service.check()
+            stack.check()
             time.sleep(1)
 
 

@@ -68,6 +68,11 @@ class FlightsStack(Startable):
             description="The local emulator",
         )
 
+    def check(self) -> None:
+        """Raise ServiceError if a process has ended of itself; the message holds its log's tail."""
+        self.emulator.check()
+        self.airflow.check()
+
     def stop(self) -> None:
         """Stop all processes; harmless when nothing runs."""
         self.airflow.stop()

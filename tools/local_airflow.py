@@ -1,7 +1,7 @@
 """A real Airflow on this machine, for the demo, the tests and the benches.
 
-SQLite, LocalExecutor, and four processes: API server, scheduler, DAG processor, triggerer. They listen on
-the loopback interface only, on free ports, and keep what they write in one folder.
+LocalExecutor, SQLite unless it is told otherwise, and four processes: API server, scheduler, DAG processor,
+triggerer. They listen on the loopback interface only, on free ports, and keep what they write in one folder.
 """
 
 import base64
@@ -54,7 +54,7 @@ class LocalAirflow(Startable):
         self.services: dict[str, Service] = {}
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.api = AirflowAPI(self.url, self.username, self.password)
+        self.api = AirflowAPI(self.url, self.username, self.password, check=self.check)
         self._commands = {
             "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(port)],
             # Logs are read from the folder that all share: no log servers, which listen on every interface.
@@ -95,13 +95,17 @@ class LocalAirflow(Startable):
         )
         return self.services[name]
 
+    def check(self) -> None:
+        """Raise ServiceError if a process has ended of itself; the message holds its log's tail."""
+        for service in self.services.values():
+            service.check()
+
     def wait_until_healthy(self, timeout: float = START_SECONDS) -> None:
         """Wait until the API server answers and reports every other component as healthy."""
         deadline = time.monotonic() + timeout
         health: dict[str, str | None] = {}
         while not (health and set(health.values()) == {"healthy"}):
-            for service in self.services.values():
-                service.check()
+            self.check()
             if time.monotonic() > deadline:
                 tails = "\n".join(service.log_tail(15) for service in self.services.values())
                 raise ServiceError(

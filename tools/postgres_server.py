@@ -45,6 +45,17 @@ def run(*command: str | Path) -> None:
 
 
 @contextmanager
+def airflow_database(initdb: Path) -> Iterator[dict[str, str]]:
+    """A server for Airflow's own database, by the environment variable that tells Airflow of it.
+
+    With many tasks at once, or a slow disk, SQLite locks up, and the scheduler ends.
+    """
+    with postgres(initdb, user="airflow", password="airflow", database="airflow") as port:
+        address = f"postgresql+psycopg2://airflow:airflow@127.0.0.1:{port}/airflow"
+        yield {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": address}
+
+
+@contextmanager
 def postgres(initdb: Path, *, user: str, password: str, database: str) -> Iterator[int]:
     """A server with a user and a database, by its port on this machine; it asks for the password.
 

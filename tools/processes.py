@@ -67,8 +67,8 @@ class Service:
         return self.popen.poll() is None
 
     def check(self) -> None:
-        """Raise ServiceError if the process has ended."""
-        if not self.alive:
+        """Raise ServiceError if the process has ended of itself."""
+        if self in _running and not self.alive:
             raise ServiceError(f"{self.name} ended with status {self.popen.returncode}.\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 40) -> str:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from database_servers import PASSWORD, postgres
 from flights_stack import DAGS, EMULATOR_CONFIG, FlightsStack
+from postgres_server import airflow_database, find_program
 
 OWN_DAGS = Path(__file__).parent / "dags"
 
@@ -59,5 +60,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None) 
     # A trigger's end and Airflow's own limit for it are the same moment, at which a loaded machine may let
     # either be first: here Airflow looks seldom.
     env["AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL"] = "300"
-    with FlightsStack(folder, dags=dags, emulator_config=config, env=env) as running:
-        yield running
+    with ExitStack() as running:
+        if initdb := find_program("initdb"):
+            env |= running.enter_context(airflow_database(initdb))
+        yield running.enter_context(FlightsStack(folder, dags=dags, emulator_config=config, env=env))

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,10 +122,10 @@ def report(stack: FlightsStack, planes: tuple[DagRun, DagRun]) -> DagRun:
 
 
 def started_by_asset(stack: FlightsStack, dag_id: str) -> DagRun:
-    deadline = time.monotonic() + RUN_SECONDS
-    while not (runs := stack.airflow.api.dag_runs(dag_id)):
-        assert time.monotonic() < deadline, "the asset has started no DAG run"
-        time.sleep(0.5)
+    api = stack.airflow.api
+    runs = api.until(
+        lambda: api.dag_runs(dag_id), lambda: f"The asset has started no run of {dag_id}", RUN_SECONDS
+    )
     run = DagRun(stack, dag_id, runs[0]["dag_run_id"]).watch()
     assert run.state == "success", run.failures()
     return run

@@ -46,10 +46,7 @@ class Waiting:
         return f"{self.task['state']} {runs}\n{self.stack.airflow.api.log(DAG, self.run_id, TASK)}"
 
     def until(self, condition: Callable[[], bool]) -> None:
-        patience = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < patience, self.told()
-            time.sleep(0.5)
+        self.stack.airflow.api.until(condition, self.told, PATIENCE)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Sensors in a real Airflow: which of them need a worker, and that they end in the same way without one."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +40,6 @@ class Ended:
         return self.stack.airflow.api.log(DAG, self.run_id, task_id, try_number=try_number)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + RUN_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-
-
 @pytest.fixture(scope="module")
 def patient(stack: FlightsStack) -> str:
     """A run of a DAG whose sensor's triggerer was killed and started again; it waits on meanwhile."""
@@ -63,11 +54,13 @@ def patient(stack: FlightsStack) -> str:
     airflow.api.wait_for_dag(dag_id)
     airflow.api.unpause(dag_id)
     run_id = airflow.api.trigger(dag_id, conf={"run_id": run.id})
-    until(lambda: airflow.api.xcom(dag_id, run_id, "wait", "job_run_id") is not None)
+    airflow.api.until(
+        lambda: airflow.api.xcom(dag_id, run_id, "wait", "job_run_id"), lambda: "No wait began", RUN_SECONDS
+    )
     airflow.services["triggerer"].kill()
     last = heartbeat()
     airflow.start_service("triggerer")
-    until(lambda: heartbeat() != last)
+    airflow.api.until(lambda: heartbeat() != last, lambda: "No triggerer came", RUN_SECONDS)
     return run_id
 
 

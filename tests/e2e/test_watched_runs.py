@@ -44,10 +44,8 @@ class Reports:
         return [one for one in sentences if one.startswith(f"Run {run_id} ")]
 
     def wait_for(self, run_id: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not self.of(run_id):
-            assert time.monotonic() < deadline, self.stack.airflow.api.dag_runs(DAG)
-            time.sleep(0.5)
+        api = self.stack.airflow.api
+        api.until(lambda: self.of(run_id), lambda: f"Only these were started: {api.dag_runs(DAG)}", PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +54,10 @@ def reports(stack: FlightsStack) -> Iterator[Reports]:
     api = stack.airflow.api
     api.wait_for_dag(DAG)
     api.unpause(DAG)
-    deadline = time.monotonic() + PATIENCE
-    while "Watching dbt Cloud's runs" not in (stack.folder / "logs" / "triggerer.log").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    triggerer = stack.folder / "logs" / "triggerer.log"
+    api.until(
+        lambda: "Watching dbt Cloud's runs" in triggerer.read_text(), lambda: "Nobody watches", PATIENCE
+    )
     yield Reports(stack)
     api.request("PATCH", f"dags/{DAG}", json={"is_paused": True})
 

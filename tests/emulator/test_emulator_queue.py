@@ -1,7 +1,6 @@
 """What happens to runs as time goes by: slots, queue, end, cancel."""
 
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -142,29 +141,13 @@ def test_generated_docs_are_a_step_and_a_flag(emu):
     assert run.has_docs_generated
 
 
-def test_ten_thousand_runs_cost_little(emu):
-    """A page of a list among ten thousand runs takes a fraction of what 2,000 a minute allow."""
-    emu.script_job(emu.job_id, seconds=60)
-    for _ in range(10_000):
-        emu.engine.trigger(emu.job_id, {"cause": "many"})
-    emu.clock.advance(90)
-    emu.engine.settle()
-
-    begin = time.process_time()
-    for offset in range(0, 1000, 100):
-        emu.engine.runs(Selection(limit=100, offset=offset))
-    assert time.process_time() - begin < 10 * 0.03
-
-
-def test_a_long_queue_costs_little(queued):
+def test_a_long_queue_goes_on(queued):
     """Thousands of runs of one job wait: each says for which one, and they end one after the other."""
     runs = [queued.engine.trigger(1000, {"cause": "many"}).id for _ in range(2000)]
-    begin = time.process_time()
     queued.clock.advance(11 * 1000)
     page, _ = queued.engine.runs(Selection(order="id DESC", limit=100))
     blockers = {tuple(queued.engine.blocked_by(run)) for run in page}
 
-    assert time.process_time() - begin < 2
     assert blockers == {(runs[1000],)}
 
 
