@@ -114,29 +114,28 @@ def flights_source() -> list[DltResource]:
     these allow it.
 
     Returns:
-        The resources ``airlines``, ``airports``, ``planes`` (replaced by each load), ``flights`` and
-        ``weather`` (merged, so that days which are loaded again take their own place).
+        The resources ``airlines``, ``airports``, ``planes``, ``flights`` and ``weather``. All are merged:
+        days which are loaded again take their own place, and whoever reads meanwhile, as dbt does for
+        another DAG run, finds no table empty.
 
     Raises:
         ValueError: when it is loaded, and no day of the interval is one of 2013.
     """
     return [
-        _table(_pages, "airlines", AIRLINES, key=["carrier"], write_disposition="replace"),
-        _table(_pages, "airports", AIRPORTS, key=["faa"], write_disposition="replace"),
-        _table(_pages, "planes", PLANES, key=["tailnum"], write_disposition="replace"),
-        _table(_pages_by_date, "weather", WEATHER, key=WEATHER_KEY, write_disposition="merge"),
-        _table(_pages_by_date, "flights", FLIGHTS, key=FLIGHT_KEY, write_disposition="merge"),
+        _table(_pages, "airlines", AIRLINES, key=["carrier"]),
+        _table(_pages, "airports", AIRPORTS, key=["faa"]),
+        _table(_pages, "planes", PLANES, key=["tailnum"]),
+        _table(_pages_by_date, "weather", WEATHER, key=WEATHER_KEY),
+        _table(_pages_by_date, "flights", FLIGHTS, key=FLIGHT_KEY),
     ]
 
 
-def _table(
-    pages: Callable[..., Any], name: str, columns: Columns, *, key: list[str], write_disposition: Any
-) -> DltResource:
+def _table(pages: Callable[..., Any], name: str, columns: Columns, *, key: list[str]) -> DltResource:
     resource: DltResource = dlt.resource(
         pages,
         name=name,
         primary_key=key,
-        write_disposition=write_disposition,
+        write_disposition="merge",
         columns={column: {"name": column, "data_type": data_type} for column, data_type in columns.items()},
     )(name, columns)
     return resource

@@ -11,4 +11,4 @@ with counts as (
 
 select counts.*
 from counts
-where counts.flights <> (select count(*) from {{ source('flights_raw', 'flights') }})
+where counts.flights <> (select count(*) from {{ ref('stg_flights') }})

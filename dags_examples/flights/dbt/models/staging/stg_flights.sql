@@ -1,3 +1,6 @@
+-- A table: flights that are loaded while dbt builds are in all marts or in none.
+{{ config(materialized='table') }}
+
 select
     date as flight_date,
     carrier,
