@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-tests-")
+_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-tests-", ignore_cleanup_errors=True)
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["NO_PROXY"] = "127.0.0.1"
 
