@@ -144,6 +144,7 @@ def test_generated_docs_are_a_step_and_a_flag(emu):
 def test_a_long_queue_goes_on(queued):
     """Thousands of runs of one job wait: each says for which one, and they end one after the other."""
     runs = [queued.engine.trigger(1000, {"cause": "many"}).id for _ in range(2000)]
+    queued.engine.settle()  # the first one begins
     queued.clock.advance(11 * 1000)
     page, _ = queued.engine.runs(Selection(order="id DESC", limit=100))
     blockers = {tuple(queued.engine.blocked_by(run)) for run in page}
