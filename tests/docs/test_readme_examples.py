@@ -88,6 +88,7 @@ def test_the_first_example_ends_within_forty_lines(readme, readme_blocks):
     assert (first.run, first.line + first.text.count("\n") + 1 <= 40) == ("dag", True)
 
 
+@pytest.mark.slow
 def test_a_dag_runs_to_its_end(dag_block, in_airflow):
     """The DAG file is imported, and each of its tasks succeeds."""
     told = in_airflow[dag_block.file]
