@@ -97,6 +97,7 @@ def test_a_dag_runs_to_its_end(dag_block, in_airflow):
     assert set(told["tasks"].values()) == {"success"}
 
 
+@pytest.mark.slow
 def test_the_marker_is_as_described(in_airflow):
     """A run's cause begins with a marker of the form that the README shows."""
     causes = in_airflow["causes"]
@@ -105,11 +106,13 @@ def test_the_marker_is_as_described(in_airflow):
     assert [cause for cause in ours if not re.match(r"\[af:[0-9a-f]{16}/\d+\] \S", cause)] == []
 
 
+@pytest.mark.slow
 def test_the_load_ids_reach_dbt_cloud(in_airflow):
     """The template that hands dlt's load ids to the cause renders to them."""
     assert [cause for cause in in_airflow["causes"] if re.search(r"\] dlt loads \d+\.\d+$", cause)]
 
 
+@pytest.mark.slow
 def test_a_load_is_an_asset_event(in_airflow):
     """Airflow has an event for the table of the load that the README's chapter on assets is about."""
     extras = [
@@ -120,6 +123,7 @@ def test_a_load_is_an_asset_event(in_airflow):
     assert [(extra["table"], extra["rows"]) for extra in extras] == [("invoices", 1)]
 
 
+@pytest.mark.slow
 def test_the_examples_of_tests_pass(in_airflow):
     """The test file that the README shows passes."""
     assert in_airflow["tests"] == 0, in_airflow["log"][-5000:]
