@@ -184,8 +184,7 @@ class AirflowAPI:
 
         def how_things_stand() -> str:
             dag_id = self.request("GET", path)["dag_id"]
-            runs = [self._told(dag_id, run["dag_run_id"], run["state"]) for run in self.dag_runs(dag_id)]
-            return "\n".join([f"Backfill {backfill_id} goes on:", *runs])
+            return "\n".join([f"Backfill {backfill_id} goes on:", *map(self._told, self.dag_runs(dag_id))])
 
         self.until(lambda: self.request("GET", path)["completed_at"], how_things_stand, timeout)
 
@@ -242,18 +241,15 @@ class AirflowAPI:
             on_poll: called with the task instances each time that they were read.
             interval: seconds between two looks.
         """
-        state = ""
 
-        def ended() -> bool:
-            nonlocal state
+        def ended() -> str:
             # The tasks after the run: what on_poll sees last is then the state at the end.
             state = str(self.dag_run(dag_id, run_id)["state"])
             if on_poll is not None:
                 on_poll(self.task_instances(dag_id, run_id))
-            return state in FINAL_STATES
+            return state if state in FINAL_STATES else ""
 
-        self.until(ended, lambda: self._told(dag_id, run_id, state), timeout, interval)
-        return state
+        return self.until(ended, lambda: self._told(self.dag_run(dag_id, run_id)), timeout, interval)
 
     def log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
         """A task's log of one try, a line for each record."""
@@ -299,9 +295,10 @@ class AirflowAPI:
         """The address of a DAG run in the UI."""
         return f"{self.url}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
 
-    def _told(self, dag_id: str, run_id: str, state: str) -> str:
+    def _told(self, dag_run: JSON) -> str:
+        dag_id, run_id = dag_run["dag_id"], dag_run["dag_run_id"]
         tasks = {task["task_id"]: task["state"] for task in self.task_instances(dag_id, run_id)}
-        return f"{dag_id} {run_id} is {state}: {tasks}"
+        return f"{dag_id} {run_id} is {dag_run['state']}: {tasks}"
 
     @staticmethod
     def _run(dag_id: str, run_id: str) -> str:

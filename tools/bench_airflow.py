@@ -110,11 +110,12 @@ class Stage:
         )
 
     def _until(self, dag_id: str, run_id: str, states: tuple[str, ...], size: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while (count := self._count(dag_id, run_id, states)) < size:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{count} of {size} sensors of {dag_id} are {' or '.join(states)}.")
-            time.sleep(TICK_SECONDS)
+        self.airflow.api.until(
+            lambda: self._count(dag_id, run_id, states) >= size,
+            lambda: f"Not all of {size} sensors of {dag_id} are {' or '.join(states)}",
+            PATIENCE,
+            TICK_SECONDS,
+        )
 
     def _count(self, dag_id: str, run_id: str, states: tuple[str, ...]) -> int:
         # Only the number: reading all of them again and again would cost more than what is measured.

@@ -75,6 +75,14 @@ def test_an_end_is_told_with_the_logs_tail(service):
         thing.check()
 
 
+def test_an_end_that_was_wanted_is_no_error(service):
+    """Whoever kills a service knows that it has ended."""
+    thing = service("-c", "import time; time.sleep(60)")
+    thing.kill()
+    thing.check()
+    assert not thing.alive
+
+
 def test_waiting_for_a_file_ends_with_the_service(service, tmp_path):
     """A service that dies before it is ready is an error at once."""
     thing = service("-c", "print('bad configuration')")
