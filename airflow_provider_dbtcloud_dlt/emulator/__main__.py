@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-from airflow_provider_dbtcloud_dlt.emulator import admin, payloads, private, project, tls
+from airflow_provider_dbtcloud_dlt.emulator import admin, payloads, private, project, times, tls
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator.api.app import ENDPOINTS
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault
 from airflow_provider_dbtcloud_dlt.emulator.history import History
 from airflow_provider_dbtcloud_dlt.emulator.hosts import is_loopback
+from airflow_provider_dbtcloud_dlt.emulator.served import Config, Lag
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
 from airflow_provider_dbtcloud_dlt.emulator.service import Service
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StoreInUseError
@@ -127,7 +128,7 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"a number of seconds from 0 is expected, not {text!r}")
 
 
-def _config(options: argparse.Namespace) -> configuration.Config:
+def _config(options: argparse.Namespace) -> Config:
     """Return what the options say is to be served."""
     if options.project is not None:
         config = project.served(options.project, project.kept_token(options.state))
@@ -139,7 +140,7 @@ def _config(options: argparse.Namespace) -> configuration.Config:
             "'airflow-provider-dbtcloud-dlt[emulator]' and dbt's adapter for your database"
         )
     if options.lag is not None:
-        config = replace(config, lag=configuration.Lag(options.lag, options.lag))
+        config = replace(config, lag=Lag(options.lag, options.lag))
     return config if options.seed is None else replace(config, seed=options.seed)
 
 
@@ -182,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     address = options.public_url or ""
 
     def tell(run: Run, history: History) -> None:
-        took = payloads.duration((run.finished_at or 0) - (run.started_at or run.finished_at or 0))
+        took = times.duration((run.finished_at or 0) - (run.started_at or run.finished_at or 0))
         color, status = COLORS[run.status], payloads.status_name(run.status).lower()
         page = address + payloads.page(run, config.account.id)
         message = f"  {escape(run.status_message)}" if run.status_message else ""

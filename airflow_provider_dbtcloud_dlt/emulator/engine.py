@@ -18,9 +18,9 @@ from typing import Any
 
 from airflow_provider_dbtcloud_dlt.emulator import commands, dbt, profiles
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock, RealClock
-from airflow_provider_dbtcloud_dlt.emulator.config import Config, Job
 from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundError, plan_of
 from airflow_provider_dbtcloud_dlt.emulator.scripted import Script
+from airflow_provider_dbtcloud_dlt.emulator.served import Config, Job
 from airflow_provider_dbtcloud_dlt.emulator.slots import Slots
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Selection, Status, StepRecord, Store
 from airflow_provider_dbtcloud_dlt.emulator.webhooks import Webhooks

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from airflow_provider_dbtcloud_dlt.emulator import commands, dbt, scripted
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock
-from airflow_provider_dbtcloud_dlt.emulator.config import Lag
+from airflow_provider_dbtcloud_dlt.emulator.served import Lag
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, StepRecord, Store
 
 

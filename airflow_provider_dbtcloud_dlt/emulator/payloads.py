@@ -1,16 +1,11 @@
-"""Records → what the API shows. Pure but for asking the engine for a run's related objects.
-
-The API writes times in three ways: with a space (runs, steps), with a T and an offset (jobs and other
-objects), with a T and a Z (the job inside a run).
-"""
+"""Records → what the API shows. Pure but for asking the engine for a run's related objects."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND
-from airflow_provider_dbtcloud_dlt.emulator.config import Account, Environment, Job, Project
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
+from airflow_provider_dbtcloud_dlt.emulator.served import Account, Environment, Job, Project
 from airflow_provider_dbtcloud_dlt.emulator.store import (
     Run,
     Selection,
@@ -18,6 +13,7 @@ from airflow_provider_dbtcloud_dlt.emulator.store import (
     StepRecord,
     Subscription,
 )
+from airflow_provider_dbtcloud_dlt.emulator.times import duration, humanized, offset, spaced, zulu
 
 Json = dict[str, Any]
 
@@ -42,38 +38,9 @@ TRIGGER_FIELDS = (
 DEBUG_LOG_LINES = 1000
 
 
-def spaced(at: int | None) -> str | None:
-    """Return a time as in runs and steps: ``2024-05-27 10:42:16.179903+00:00``."""
-    return None if at is None else str(_datetime(at))
-
-
-def offset(at: int) -> str:
-    """Return a time as in jobs: ``2024-05-27T10:42:10.111442+00:00``."""
-    return _datetime(at).isoformat()
-
-
-def zulu(at: int) -> str:
-    """Return a time as in the job inside a run: ``2024-05-27T10:42:10.111442Z``."""
-    return offset(at).replace("+00:00", "Z")
-
-
-def duration(microseconds: int) -> str:
-    """Return a span of time as ``HH:MM:SS``; the hours may exceed 23."""
-    seconds = max(microseconds, 0) // SECOND
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-
-
 def page(one: Run, account_id: int) -> str:
     """Return the path of a run's page."""
     return f"/deploy/{account_id}/projects/{one.project_id}/runs/{one.id}/"
-
-
-def humanized(microseconds: int) -> str:
-    """Return a span of time in its largest unit, such as ``2 minutes``."""
-    minutes = max(microseconds, 0) // (60 * SECOND)
-    hours, days = minutes // 60, minutes // (60 * 24)
-    count, unit = (days, "day") if days else (hours, "hour") if hours else (minutes, "minute")
-    return f"{count} {unit}" + ("" if count == 1 else "s")
 
 
 def account(one: Account) -> Json:
@@ -436,8 +403,3 @@ def subscription(one: Subscription, account_id: int) -> Json:
 def status_name(status: Status) -> str:
     """Return a status as people read it, such as ``Queued``."""
     return status.name.capitalize()
-
-
-def _datetime(at: int) -> datetime:
-    seconds, microseconds = divmod(at, SECOND)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)

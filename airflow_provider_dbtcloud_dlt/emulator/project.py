@@ -6,8 +6,9 @@ from pathlib import Path
 
 from airflow_provider_dbtcloud_dlt.emulator import config as configuration
 from airflow_provider_dbtcloud_dlt.emulator import private
-from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
+from airflow_provider_dbtcloud_dlt.emulator.config import ConfigError
 from airflow_provider_dbtcloud_dlt.emulator.profiles import FileError, mapping
+from airflow_provider_dbtcloud_dlt.emulator.served import Config
 
 
 def served(project_dir: Path, token: str) -> Config:

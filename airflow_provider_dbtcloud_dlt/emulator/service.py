@@ -17,12 +17,13 @@ from airflow_provider_dbtcloud_dlt.emulator import admin
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring
 from airflow_provider_dbtcloud_dlt.emulator.api import app as api
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock
-from airflow_provider_dbtcloud_dlt.emulator.config import Config, ConfigError
+from airflow_provider_dbtcloud_dlt.emulator.config import ConfigError
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.faults import Faults, Request
 from airflow_provider_dbtcloud_dlt.emulator.history import History, NotFoundError
 from airflow_provider_dbtcloud_dlt.emulator.hosts import KnownHosts
 from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
+from airflow_provider_dbtcloud_dlt.emulator.served import Config
 from airflow_provider_dbtcloud_dlt.emulator.store import Run
 from airflow_provider_dbtcloud_dlt.emulator.wire import Wire
 

@@ -24,6 +24,7 @@ from airflow_provider_dbtcloud_dlt.emulator import tls as certificates
 from airflow_provider_dbtcloud_dlt.emulator.clock import Clock, RealClock, VirtualClock
 from airflow_provider_dbtcloud_dlt.emulator.faults import Fault, Kind
 from airflow_provider_dbtcloud_dlt.emulator.scripted import Outcome, Script
+from airflow_provider_dbtcloud_dlt.emulator.served import Lag
 from airflow_provider_dbtcloud_dlt.emulator.server import Server
 from airflow_provider_dbtcloud_dlt.emulator.service import Service
 from airflow_provider_dbtcloud_dlt.emulator.store import Selection
@@ -248,7 +249,7 @@ def emulator(
     else:
         served = configuration.parse(dict(config), Path.cwd())
     if lag is not None:
-        served = replace(served, lag=configuration.Lag(lag, lag))
+        served = replace(served, lag=Lag(lag, lag))
     if seed is not None:
         served = replace(served, seed=seed)
     time_ = {"real": RealClock, "virtual": VirtualClock}[clock]() if isinstance(clock, str) else clock

@@ -22,9 +22,9 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_dbtcloud_dlt.emulator import outbound
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, Clock
-from airflow_provider_dbtcloud_dlt.emulator.config import Config
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
 from airflow_provider_dbtcloud_dlt.emulator.outbox import Outbox
+from airflow_provider_dbtcloud_dlt.emulator.served import Config
 from airflow_provider_dbtcloud_dlt.emulator.store import Run, Status, Store, Subscription
 
 EventType = Literal["job.run.started", "job.run.completed", "job.run.errored"]

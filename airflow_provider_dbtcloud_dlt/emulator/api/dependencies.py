@@ -7,9 +7,9 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_dbtcloud_dlt.emulator import queries
 from airflow_provider_dbtcloud_dlt.emulator.access import Keyring, Token
-from airflow_provider_dbtcloud_dlt.emulator.config import Job
 from airflow_provider_dbtcloud_dlt.emulator.engine import Engine
 from airflow_provider_dbtcloud_dlt.emulator.history import NotFoundError
+from airflow_provider_dbtcloud_dlt.emulator.served import Job
 from airflow_provider_dbtcloud_dlt.emulator.store import Run
 
 
