@@ -22,7 +22,7 @@ INPUTS := pyproject.toml $(PINS) $(PACKAGE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo airflow test faults bench lint wheel clean
+.PHONY: help demo airflow test faults bench lint docs audit release clean
 
 help: ## show this list
 	@echo "usage: make TARGET [PYTHON=python3.12]"
@@ -49,9 +49,14 @@ lint: $(VENV)/.installed-lint ## check style, types and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-wheel: $(VENV)/.installed-lint ## build the source distribution and the wheel in dist/, and check what is in the wheel
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python .ci/check_wheel.py dist
+docs: $(VENV)/.installed-docs ## build the documentation in build/site; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+audit: $(VENV)/.installed-lint ## look for known vulnerabilities in what is pinned, where the database can be reached
+	@$(BIN)/python .ci/audit.py $(PINS)
+
+release: $(VENV)/.installed-lint ## build the source distribution and the wheel in dist/, and check them as a user would find them
+	@$(BIN)/python tools/release.py
 
 clean: ## remove what these targets made: environments, builds, caches
 	rm -rf .venv .ci/work .demo .airflow dist build *.egg-info
@@ -68,8 +73,13 @@ $(VENV)/.installed: $(INPUTS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed
-	@echo "Installing ruff, mypy, import-linter and build into $(VENV)"
+	@echo "Installing ruff, mypy, import-linter, twine and pip-audit into $(VENV)"
 	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[lint]",--editable ".[lint]")
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-lint
+	@echo "Installing mkdocs into $(VENV)"
+	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[docs]",--editable ".[docs]")
 	@touch $@
 
 $(VENV)/.installed-official: $(VENV)/.installed

@@ -4,6 +4,7 @@ Usage: python check_wheel.py DIRECTORY_WITH_ONE_WHEEL
 """
 # ruff: noqa: T201
 
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ def faults(wheel: Path, expected: set[str]) -> Iterator[str]:
         if f"{metadata}/licenses/LICENSE" not in names:
             yield "the licence is missing"
         entry_points = f"{metadata}/entry_points.txt"
+        description = archive.read(f"{metadata}/METADATA").decode().partition("\n\n")[2]
+        for link in re.findall(r"\]\((?!https://)[^)]*\)", description):
+            yield f"the description, which PyPI shows, links to {link[2:-1]}"
         if entry_points not in names or ENTRY_POINT not in archive.read(entry_points).decode():
             yield "the entry point is missing: Airflow would not find the provider"
 

@@ -1,24 +1,27 @@
-"""README.md and the guides taken apart: their examples run as they stand.
+"""README.md and the pages in docs/ taken apart: their examples run as they stand.
 
-A comment before a block says how it is run: ``<!-- run: dag -->``. A test that names ``dag_block`` is run for
-each such block.
+A comment before a block says how it is run: ``<!-- run: dag -->``, or why it is not: ``<!-- run: no, REASON -->``. A
+name after it is that of the file which the block is. A test that names ``dag_block`` is run for each such block.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "docs/connection.md", "docs/migration.md")
-"""What is told of the package and run as it stands; the guides have tests of their own."""
-KINDS = ("dag", "python", "pytest", "connection", "emulator")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
+"""The text of each page that the documentation consists of, by its path."""
 
+SHELLS = ("sh", "console")
+DATA = ("yaml", "toml", "json", "ini", "env", "sql")
 _BLOCK = re.compile(
-    r"^(?:<!-- run: (?P<run>\w+) ?(?P<name>\S+)? -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    r"^(?P<indent> *)(?:<!-- run: (?P<run>\w+)(?:,? (?P<name>[^\n]+?))? -->\n *)?```(?P<language>\w*)\n"
+    r"(?P<text>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -33,59 +36,68 @@ class Block:
     run: str | None
     """How it is run, as the comment before it says."""
     file: str
+    """The name that it has as a file; of a block that is not run, the reason."""
     text: str
 
     def __str__(self) -> str:
         return f"{self.page}, line {self.line}"
 
 
-def blocks(markdown: str, page: str = "") -> list[Block]:
+def blocks(markdown: str, page: str) -> list[Block]:
     """Return the fenced blocks of a text, in order."""
     found = []
     for match in _BLOCK.finditer(markdown):
         line = markdown.count("\n", 0, match.start("text"))
-        name = match["name"] or f"{Path(page).stem}_line_{line}.py".lower()
+        name = match["name"] or f"{Path(page).stem}_line_{line}.py".lower().replace("-", "_")
         found.append(Block(page, line, match["language"], match["run"], name, match["text"]))
     return found
 
 
-def blocks_of_pages() -> list[Block]:
-    """Return the fenced blocks of all pages, those of the README first."""
-    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
-    return [block for page, text in texts.items() for block in blocks(text, page)]
+BLOCKS = [block for page, text in PAGES.items() for block in blocks(text, page)]
+
+
+KINDS = {
+    "dag_block": lambda block: block.run == "dag",
+    "python_block": lambda block: block.run == "python",
+    "connection_block": lambda block: block.run == "connection",
+    "data_block": lambda block: block.language in DATA,
+    "shell_block": lambda block: block.language in SHELLS and block.run != "no",
+}
+"""Which blocks a test is run for that names such an argument."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for kind in KINDS:
-        if f"{kind}_block" in metafunc.fixturenames:
-            chosen = [block for block in blocks_of_pages() if block.run == kind]
-            metafunc.parametrize(f"{kind}_block", chosen, ids=str)
+    for name, wanted in KINDS.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, [block for block in BLOCKS if wanted(block)], ids=str)
 
 
 @pytest.fixture(scope="session")
-def markdown_blocks() -> Callable[[str], list[Block]]:
-    """How to take another text apart."""
-    return blocks
+def pages() -> dict[str, str]:
+    """The text of each page, by its path."""
+    return PAGES
 
 
 @pytest.fixture(scope="session")
 def readme() -> str:
     """The text of the README."""
-    return README
+    return PAGES["README.md"]
 
 
 @pytest.fixture(scope="session")
-def readme_blocks() -> list[Block]:
-    """The fenced blocks of the README and of the pages that go with it."""
-    return blocks_of_pages()
+def all_blocks() -> list[Block]:
+    """The fenced blocks of all pages, those of the README first."""
+    return BLOCKS
 
 
 @pytest.fixture(scope="session")
-def emulator_folder(tmp_path_factory: pytest.TempPathFactory, readme_blocks: list[Block]) -> Path:
-    """A folder with the README's emulator.yaml and the dbt project that it names."""
-    folder = tmp_path_factory.mktemp("emulator")
-    (text,) = [block.text for block in readme_blocks if block.language == "yaml"]
-    (folder / "emulator.yaml").write_text(text, encoding="utf-8")
-    (folder / "dbt").mkdir()
-    (folder / "dbt" / "dbt_project.yml").write_text("name: analytics\n", encoding="utf-8")
+def emulator_folder(tmp_path_factory: pytest.TempPathFactory, all_blocks: list[Block]) -> Path:
+    """The folder that the quick start makes: emulator.yaml, and the dbt project that it names."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    files = [block for block in all_blocks if block.run == "quickstart" and block.language != "sh"]
+    assert "emulator.yaml" in [block.file for block in files]
+    for block in files:
+        path = folder / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
     return folder

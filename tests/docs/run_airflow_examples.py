@@ -1,9 +1,9 @@
-"""Run the README's DAGs, and its tests, in Airflow; not a test itself but a program that the tests start.
+"""Run the documentation's DAGs, and its tests of DAGs, in Airflow; not a test itself but a program that the tests start.
 
     python run_airflow_examples.py HOME ANSWER
 
 HOME is an empty Airflow's home with the DAG files in ``dags/``; beside it are ``emulator.yaml`` and
-``test_readme.py``. What happened is written to ANSWER as JSON.
+those tests. What happened is written to ANSWER as JSON.
 """
 
 import json
@@ -28,6 +28,7 @@ from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 from airflow_provider_dbtcloud_dlt.triggers import poller
 
 JOB_ID = 67890
+FIXTURES = "airflow_provider_dbtcloud_dlt.emulator.fixtures"
 
 
 def run_dag(file: Path) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def main(home: Path, answer: Path) -> None:
         told["asset_events"] = [
             [event.asset.uri, event.source_aliases[0].name, event.extra] for event in events
         ]
-    told["tests"] = int(pytest.main(["-p", "no:cacheprovider", "test_readme.py"]))
+    told["tests"] = int(pytest.main(["-p", "no:cacheprovider", "-p", FIXTURES, str(home.parent)]))
     answer.write_text(json.dumps(told), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What the README says of code and checkout is so: names, parameters, defaults, versions, links."""
+"""What the pages say of code and checkout is so: names, parameters, defaults, versions, links."""
 
 import dataclasses
 import importlib
@@ -21,18 +21,21 @@ from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS, CONNE
 
 PACKAGE = "airflow_provider_dbtcloud_dlt"
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("README.md", "CHANGELOG.md", "docs/connection.md", "docs/emulator.md", "docs/migration.md")
-TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
+TEXTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
 README = TEXTS["README.md"]
-CONNECTION = TEXTS["docs/connection.md"]
-MIGRATION = TEXTS["docs/migration.md"]
-PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
 LINKS = [
     (name, target)
     for name, text in TEXTS.items()
     for target in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", text)
 ]
-TABLES = re.findall(r"<!-- parameters: (\S+) -->\n((?:\|.*\n)+)", README)
+TABLES = [
+    table
+    for text in TEXTS.values()
+    for table in re.findall(r"<!-- parameters: (\S+) -->\n((?:\|.*\n)+)", text)
+]
 MODULES = (
     "operators.dbt_cloud",
     "operators.dlt",
@@ -50,8 +53,9 @@ def rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in table.splitlines()[2:]]
 
 
-def section(title: str, text: str = README) -> str:
-    """Return what stands under a heading, up to the next of the same or a higher level."""
+def section(title: str, page: str) -> str:
+    """Return what stands on a page under a heading, up to the next of the same or a higher level."""
+    text = TEXTS[page]
     heading = re.search(rf"^(#+) {re.escape(title)}$", text, re.MULTILINE)
     assert heading, title
     rest = text[heading.end() :]
@@ -88,31 +92,10 @@ def test_a_link_leads_somewhere(name, target):
         assert anchor in anchors(path.read_text(encoding="utf-8"))
 
 
-def test_every_chapter_is_in_the_contents():
-    """The list of contents links to each chapter, in their order."""
-    chapters = re.findall(r"^## (.*)$", PROSE, re.MULTILINE)
-    contents = README.partition("**Contents**")[2].partition("\n\n")[0]
-    assert re.findall(r"\[([^]]+)\]", " ".join(contents.split())) == chapters
-
-
-def test_every_make_target_exists():
-    """Each `make` command that is told of is one of the Makefile's."""
-    told = set(re.findall(r"`make ([a-z-]+)`", README))
-    assert {"demo", "airflow", "test"} <= told
-    assert told <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
-
-def test_every_extra_exists():
-    """Each extra that is installed is one of the package's."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    told = set(re.findall(r'pip install "\.\[(\w+)\]"', README))
-    assert told
-    assert told <= project["optional-dependencies"].keys()
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_class_is_told_of(module):
-    """Whatever a module offers is named in the README."""
+    """Whatever a module offers is named on a page that people wrote, not only in the reference."""
+    told = "".join(text for page, text in TEXTS.items() if "reference/" not in page)
     found = importlib.import_module(f"{PACKAGE}.{module}")
     names = getattr(found, "__all__", None) or [
         name
@@ -120,7 +103,7 @@ def test_every_public_class_is_told_of(module):
         if inspect.isclass(value) and value.__module__ == found.__name__ and not name.startswith("_")
     ]
     errors = {"DbtCloudConnectionError", "DbtCloudJobRunException"}
-    assert [name for name in names if name not in errors and name not in README] == []
+    assert [name for name in names if name not in errors and name not in told] == []
 
 
 @pytest.mark.parametrize(("path", "table"), TABLES, ids=[path for path, _ in TABLES])
@@ -158,14 +141,14 @@ def test_the_small_operators_have_these_parameters(name):
     operator = getattr(importlib.import_module(f"{PACKAGE}.operators.dbt_cloud"), name)
     own = set(inspect.signature(operator).parameters)
     own -= {"dbt_cloud_conn_id", "account_id", "hook_params", "kwargs"}
-    table = table_after(section("Artifacts and lists"), "Operator | Parameters")
+    table = table_after(section("Artifacts and lists", "docs/operators.md"), "Operator | Parameters")
     (cell,) = [cells[1] for cells in table if name in cells[0]]
     assert set(code(cell)) - {"-id"} == own
 
 
 def test_the_fields_of_the_connection():
     """The table has the form's labels, each with its field."""
-    table = {cells[0]: code(cells[1]) or [cells[1]] for cells in table_after(CONNECTION, "In the form")}
+    table = {cells[0]: code(cells[1]) or [cells[1]] for cells in table_after(TEXTS["docs/connection.md"], "In the form")}
     labels = {label: [field] for field, label in CONNECTION_FORM["relabeling"].items()}
     labels |= {field["label"]: [name] for name, field in CONNECTION_FIELDS.items()}
     assert table == labels
@@ -173,7 +156,7 @@ def test_the_fields_of_the_connection():
 
 def test_the_defaults_of_the_connection():
     """The numbers in the table are the code's."""
-    defaults = {cells[0]: cells[-1] for cells in table_after(CONNECTION, "In the form")}
+    defaults = {cells[0]: cells[-1] for cells in table_after(TEXTS["docs/connection.md"], "In the form")}
     settings = Settings(origin="", api_token="")
     assert defaults["Request time-out"] == "{:.0f} and {:.0f}".format(*settings.timeout)
     assert defaults["Outage tolerance"] == f"{settings.outage_tolerance:.0f}"
@@ -182,7 +165,7 @@ def test_the_defaults_of_the_connection():
 
 def test_the_fields_of_dlts_configuration():
     """The text about dlt's section names every field that it has."""
-    text = section("dlt's configuration", CONNECTION)
+    text = section("dlt's configuration", "docs/connection.md")
     told = set(code(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)))
     told |= set(re.findall(r"^(\w+) =", text, re.MULTILINE))
     assert set(helpers.DBTCloudConfiguration().keys()) <= told
@@ -204,34 +187,34 @@ def mapping_cells(mapping: ConnectionMapping) -> list[str]:
 
 def test_the_connections_for_destinations():
     """The table is the code's: each type, destination, field and refused extra."""
-    table = table_after(section("Destinations from Airflow connections"), "Connection type")
+    table = table_after(section("Destinations from Airflow connections", "docs/destinations.md"), "Connection type")
     assert table == [mapping_cells(mapping) for mapping in MAPPINGS]
 
 
 def test_the_uris_of_tables():
     """The table has each destination whose tables have a URI of their own accord."""
-    table = table_after(section("Assets"), "dlt's destination")
+    table = table_after(section("Assets of loads", "docs/assets.md"), "dlt's destination")
     assert [code(cells[0]) for cells in table][-1] == []
     assert {word for cells in table for word in code(cells[0])} == set(READERS)
 
 
 def test_the_keys_of_a_summary():
     """The table names each key of a load's result."""
-    table = table_after(section("The summary of a load"), "Key | Value")
+    table = table_after(section("The summary of a load", "docs/dlt.md"), "Key | Value")
     told = [word for cells in table for word in code(cells[0])]
     assert sorted(told) == sorted(field.name for field in dataclasses.fields(LoadSummary))
 
 
 def test_the_official_hooks_methods():
     """Each method in the table of the hook exists, but for those that the table says are not there."""
-    for cells in table_after(section("From the official provider", MIGRATION), "Method"):
+    for cells in table_after(section("From the official provider", "docs/migration.md"), "Method"):
         there = [hasattr(DbtCloudHook, method) for method in code(cells[0])]
         assert set(there) == {cells[-1] != "not there"}, cells
 
 
 def test_the_modules_to_import():
     """The table of import lines names modules that exist."""
-    told = code(section("From the official provider", MIGRATION))
+    told = code(section("From the official provider", "docs/migration.md"))
     ours = [name for name in told if re.fullmatch(rf"{PACKAGE}\.\w+\.\w+", name)]
     assert len(ours) == 4
     for name in ours:
@@ -241,7 +224,7 @@ def test_the_modules_to_import():
 @pytest.mark.parametrize("function", [helpers.run_dbt_cloud_job, helpers.get_dbt_cloud_run_status])
 def test_the_helpers_arguments(function):
     """The table has the arguments in their order, with their defaults."""
-    (cell,) = [cells[1] for cells in table_after(README, "Function") if code(cells[0]) == [function.__name__]]
+    (cell,) = [cells[1] for cells in table_after(TEXTS["docs/client.md"], "Function") if code(cells[0]) == [function.__name__]]
     parameters = inspect.signature(function).parameters.values()
 
     def told(parameter: Any) -> str:
@@ -261,8 +244,8 @@ def test_the_versions():
     matrix = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["checks"][
         "strategy"
     ]
-    required = {cells[0]: cells[1] for cells in table_after(section("Versions"), "| Required")}
-    tested = {cells[0]: cells[2] for cells in table_after(section("Versions"), "| Required")}
+    required = {cells[0]: cells[1] for cells in table_after(section("Versions", "README.md"), "| Required")}
+    tested = {cells[0]: cells[2] for cells in table_after(section("Versions", "README.md"), "| Required")}
     assert tested["Python"] == ", ".join(matrix["matrix"]["python"])
     assert tested["Apache Airflow"] == pins["apache-airflow"]
     assert tested["dlt"] == pins["dlt"]
@@ -281,8 +264,26 @@ def test_the_changelog_has_this_version():
     assert newest[1] == importlib.import_module(PACKAGE).__version__
 
 
-def test_examples_with_a_data_interval_have_one(readme_blocks):
+def test_examples_with_a_data_interval_have_one(all_blocks):
     """Schedules such as "@daily" have empty ones since Airflow 3: start and end are the same moment."""
-    named = [one for one in readme_blocks if re.search(r"data_interval_|allow_external_schedulers", one.text)]
+    named = [one for one in all_blocks if re.search(r"data_interval_|allow_external_schedulers", one.text)]
     assert named
     assert [str(one) for one in named if "DataIntervalTimetable" not in one.text] == []
+
+
+def test_the_readmes_faults_are_the_matrixs():
+    """Each figure that the README tells of the fault matrix is the matrix's own."""
+    matrix = TEXTS["docs/faults.md"].partition("<!-- matrix -->\n")[2].partition("<!-- /matrix -->")[0]
+    head = [cell.strip() for cell in matrix.splitlines()[0][1:-1].split("|")]
+    counted: dict[tuple[str, str], dict[str, str]] = {}
+    for cells in rows(matrix):
+        what = cells[0] or what
+        counted[what, cells[2]] = dict(zip(head, cells, strict=True))
+    what, trials = "", ""
+    for cells in table_after(section("What becomes of runs when things fail", "README.md"), "What goes wrong"):
+        if cells[0]:
+            what, trials = re.fullmatch(r"(.*), (\d+)", cells[0]).groups()
+        for provider, figure in zip(("this provider", "official"), cells[2:], strict=True):
+            (row,) = [row for (name, who), row in counted.items() if name.startswith(what) and who == provider]
+            assert (row["tasks"], row[cells[1]]) == (trials, figure), (what, provider)
+    assert f"all {len(counted) // 2} rows" in README

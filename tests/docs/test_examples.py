@@ -1,7 +1,6 @@
-"""Every example of the README runs: DAGs and scripts against the emulator, settings by what reads them."""
+"""Every example of the documentation runs: DAGs and scripts against the emulator, settings by what reads them."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -22,20 +21,32 @@ from airflow_provider_dbtcloud_dlt.hooks import connection
 RUNNER = Path(__file__).with_name("run_airflow_examples.py")
 JOB_ID = 67890
 RUN_SECONDS = 300
+PARSE = """
+import json, sys
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # Airflow 3.1
+    from airflow.models.dagbag import DagBag
+found = {}
+for file in sys.argv[1:]:
+    bag = DagBag(file)
+    found[file] = [bag.import_errors, {name: len(dag.tasks) for name, dag in bag.dags.items()}]
+found["heavy"] = sorted({"dlt", "duckdb", "pandas"} & set(sys.modules))
+print(json.dumps(found))
+"""
 
 
 @pytest.fixture(scope="session")
-def in_airflow(tmp_path_factory, readme_blocks, emulator_folder) -> dict[str, Any]:
-    """What the README's DAGs and tests did in an Airflow of their own."""
-    folder = tmp_path_factory.mktemp("readme")
+def in_airflow(tmp_path_factory, all_blocks, emulator_folder) -> dict[str, Any]:
+    """What the pages' DAGs, and tests of DAGs, did in an Airflow of their own."""
+    folder = tmp_path_factory.mktemp("pages")
     shutil.copytree(emulator_folder, folder, dirs_exist_ok=True)
     home, answer = folder / "airflow", folder / "answer.json"
     (home / "dags").mkdir(parents=True)
-    for block in readme_blocks:
-        if block.run == "dag":
-            (home / "dags" / block.file).write_text(block.text, encoding="utf-8")
-    tests = "\n\n".join(block.text for block in readme_blocks if block.run == "pytest")
-    (folder / "test_readme.py").write_text(tests, encoding="utf-8")
+    for block in all_blocks:
+        if block.run in {"dag", "airflow"}:
+            place = home / "dags" if block.run == "dag" else folder
+            (place / block.file).write_text(block.text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(RUNNER), str(home), str(answer)],
         cwd=folder,
@@ -57,7 +68,7 @@ def in_airflow(tmp_path_factory, readme_blocks, emulator_folder) -> dict[str, An
 
 @pytest.fixture
 def dbt_cloud(tmp_path, monkeypatch, emulator_folder):
-    """An emulator that serves the README's account, and the environment that leads there both ways."""
+    """An emulator that serves the quick start's account, and the environment that leads there both ways."""
     monkeypatch.chdir(tmp_path)
     with emulator(emulator_folder / "emulator.yaml") as emu:
         emu.script_job(JOB_ID, artifacts={"run_results.json": '{"results": []}'})
@@ -75,17 +86,49 @@ def dbt_cloud(tmp_path, monkeypatch, emulator_folder):
         yield emu
 
 
-def test_every_python_block_is_run(readme_blocks):
-    """No Python, TOML or YAML block lacks the comment that says how the tests run it."""
-    ways = {"python": {"dag", "python", "pytest"}, "toml": {"connection"}, "yaml": {"emulator"}}
-    assert [block for block in readme_blocks if block.run not in ways.get(block.language, {block.run})] == []
-    assert {block.language for block in readme_blocks} == {*ways, "sh", "text"}
-
-
-def test_the_first_example_ends_within_forty_lines(readme, readme_blocks):
+def test_the_first_example_ends_within_forty_lines(all_blocks):
     """Problem, promise and a complete DAG are on the first screen."""
-    first = readme_blocks[0]
+    first = all_blocks[0]
     assert (first.run, first.line + first.text.count("\n") + 1 <= 40) == ("dag", True)
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory, all_blocks) -> dict[str, Any]:
+    """What an interpreter of its own, which has no Airflow database, makes of the DAG files."""
+    folder = tmp_path_factory.mktemp("parsed")
+    files = [block for block in all_blocks if block.run == "dag"]
+    for block in files:
+        (folder / block.file).write_text(block.text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, *(block.file for block in files)],
+        cwd=folder,
+        env=isolated_environment(folder) | {"AIRFLOW_HOME": str(folder / "airflow")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_dag_is_parsed(dag_block, parsed):
+    """The file has one DAG, which has tasks."""
+    errors, dags = parsed[dag_block.file]
+    assert errors == {}
+    assert [bool(tasks) for tasks in dags.values()] == [True]
+
+
+def test_the_dags_have_names_of_their_own(parsed):
+    """One Airflow can have all of them at once."""
+    names = [name for file, told in parsed.items() if file != "heavy" for name in told[1]]
+    assert len(set(names)) == len(names) > 15
+
+
+def test_parsing_imports_nothing_heavy(parsed):
+    """Not one of the files makes Airflow load dlt every few seconds."""
+    assert parsed["heavy"] == []
 
 
 @pytest.mark.slow
@@ -99,7 +142,7 @@ def test_a_dag_runs_to_its_end(dag_block, in_airflow):
 
 @pytest.mark.slow
 def test_the_marker_is_as_described(in_airflow):
-    """A run's cause begins with a marker of the form that the README shows."""
+    """A run's cause begins with a marker of the form that the page on guarantees shows."""
     causes = in_airflow["causes"]
     assert causes
     ours = [cause for cause in causes if cause != "Triggered via API"]  # the helpers' own
@@ -114,7 +157,7 @@ def test_the_load_ids_reach_dbt_cloud(in_airflow):
 
 @pytest.mark.slow
 def test_a_load_is_an_asset_event(in_airflow):
-    """Airflow has an event for the table of the load that the README's chapter on assets is about."""
+    """Airflow has an event for the table of the load that the chapter on assets is about."""
     extras = [
         extra
         for uri, alias, extra in in_airflow["asset_events"]
@@ -125,7 +168,7 @@ def test_a_load_is_an_asset_event(in_airflow):
 
 @pytest.mark.slow
 def test_the_examples_of_tests_pass(in_airflow):
-    """The test file that the README shows passes."""
+    """The tests of a DAG that a page shows pass."""
     assert in_airflow["tests"] == 0, in_airflow["log"][-5000:]
 
 
@@ -138,8 +181,8 @@ def test_a_script_runs(python_block, dbt_cloud, capsys):
 def exported(text: str) -> dict[str, str]:
     """Return the variables that a block of ``export NAME=value`` lines sets."""
     words = shlex.split(text)
-    assert set(words[::2]) == {"export"}
-    return dict(word.split("=", 1) for word in words[1::2])
+    assert words[0] == "export"
+    return dict(word.split("=", 1) for word in words if word != "export")
 
 
 def settings_of(block: Any, folder: Path) -> connection.Settings:
@@ -193,32 +236,12 @@ def test_the_emulators_file_is_served(emulator_folder):
     assert (served.account.id, served.tokens[0].secret) == (12345, "the-token")
 
 
-def test_the_emulators_options_exist(readme, readme_blocks):
-    """Each option that the README gives the emulator, or tells of, is one of its command line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow_provider_dbtcloud_dlt.emulator", "--help"],
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    (command,) = [block.text for block in readme_blocks if block.text.startswith("python -m")]
-    section = readme.partition("\n## The emulator\n")[2].partition("\n## ")[0]
-    told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", command)) | set(
-        re.findall(r"`(--[a-z][a-z-]+)", section)
-    )
-    assert {"--config", "--state", "--port"} <= told
-    assert told <= set(re.findall(r"--[a-z][a-z-]+", done.stdout))
-
-
-def test_the_emulators_connection_fits_its_file(emulator_folder, readme_blocks):
-    """The connection to the emulator has the account, the token and the port of the two blocks before it."""
-    (block,) = [
-        block for block in readme_blocks if block.run == "emulator" and block.text.startswith("export")
-    ]
-    fields = json.loads(exported(block.text)["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"])
+def test_the_emulators_connection_fits_its_file(emulator_folder, all_blocks):
+    """The quick start's connection has the account, the token and the port of the two blocks before it."""
+    shell = [block.text for block in all_blocks if block.run == "quickstart" and block.language == "sh"]
+    (block,) = [text for text in shell if "AIRFLOW_CONN" in text]
+    fields = json.loads(exported(block)["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"])
     served = config.load(emulator_folder / "emulator.yaml")
     assert (fields["login"], fields["password"]) == (str(served.account.id), served.tokens[0].secret)
     assert fields["host"] == "http://127.0.0.1:8580"
-    assert any(f"--port {fields['host'].rpartition(':')[2]}" in other.text for other in readme_blocks)
+    assert any(f"--port {fields['host'].rpartition(':')[2]}" in other for other in shell)

@@ -1,0 +1,70 @@
+"""Use the package as somebody who has installed the wheel, and nothing else, would; tools/release.py runs this.
+
+Run in an empty folder, with Airflow's home in it and a connection to an emulator in the environment.
+"""
+# ruff: noqa: T201, S101
+
+import importlib
+import importlib.util
+import pkgutil
+from pathlib import Path
+
+import airflow_provider_dbtcloud_dlt as package
+
+EXTRAS = ("dbt", "duckdb", "pytest")
+
+
+def import_everything() -> int:
+    """Import each module but the emulator's, which needs an extra, and return how many there are."""
+    names = [
+        module.name
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if ".emulator" not in module.name
+    ]
+    for name in names:
+        importlib.import_module(name)
+    return len(names)
+
+
+def run_a_dag() -> str:
+    """Load with dlt into files, run a job, wait for it in a trigger, and return how the DAG run ended."""
+    from airflow.sdk import dag, task
+    from airflow.utils.db import initdb
+
+    from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
+
+    @dag(schedule=None)
+    def release_check():
+        @task.dlt_load(destination=_files, dataset_name="raw")
+        def orders():
+            return [{"id": 1}, {"id": 2}]
+
+        orders() >> DbtCloudRunJobOperator(task_id="transform")
+
+    initdb()
+    return str(release_check().test().state)
+
+
+def _files() -> object:
+    import dlt
+
+    return dlt.destinations.filesystem(bucket_url=Path("lake").resolve().as_uri())
+
+
+def main() -> None:
+    assert "site-packages" in Path(package.__file__).parts, package.__file__
+    assert [name for name in EXTRAS if importlib.util.find_spec(name)] == []
+    print(f"{import_everything()} modules can be imported")
+
+    from airflow.providers_manager import ProvidersManager
+
+    assert "airflow-provider-dbtcloud-dlt" in ProvidersManager().providers
+    print("Airflow finds the provider")
+
+    assert run_a_dag() == "success"
+    assert list(Path("lake/raw/orders").glob("*.jsonl*")), "the load left no file"
+    print("A DAG has loaded with dlt and run a job")
+
+
+if __name__ == "__main__":
+    main()
