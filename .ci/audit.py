@@ -1,7 +1,7 @@
 """Look for known vulnerabilities in pinned packages: `python audit.py CONSTRAINTS`, with pip-audit installed.
 
-A vulnerability that audit-ignore.yaml does not name fails, and so does an entry there that no longer applies. Where the
-database can't be reached that is said, and nothing fails: the machine is not the code's fault.
+A vulnerability that audit-ignore.yaml does not name fails, and so does an entry there that no longer applies.
+Where the database can't be reached that is said, and nothing fails: the machine is not the code's fault.
 """
 # ruff: noqa: T201
 
@@ -25,11 +25,21 @@ def ask(pins: Path, address: str | None) -> tuple[list[dict[str, Any]] | None, s
     """Return what pip-audit has found of each package, or None and the reason why it has not."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        command = [sys.executable, "-m", "pip_audit", "--requirement", str(pins), "--no-deps", "--disable-pip"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip_audit",
+            "--requirement",
+            str(pins),
+            "--no-deps",
+            "--disable-pip",
+        ]
         command += ["--vulnerability-service", "osv", *(["--osv-url", address] if address else [])]
         command += ["--format", "json", "--output", str(answer), "--progress-spinner", "off"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+            done = subprocess.run(  # noqa: S603 - our own words
+                command, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
         except subprocess.TimeoutExpired:
             return None, f"there was no answer within {SECONDS} seconds"
         if not answer.exists() or not answer.read_text():
@@ -45,7 +55,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pins", type=Path)
     parser.add_argument("--ignored", type=Path, default=IGNORED, help="YAML: the vulnerability's id, and why")
-    parser.add_argument("--address", help="of the database, which speaks OSV's interface (default: OSV itself)")
+    parser.add_argument(
+        "--address", help="of the database, which speaks OSV's interface (default: OSV itself)"
+    )
     arguments = parser.parse_args()
     reasons: dict[str, str] = yaml.safe_load(arguments.ignored.read_text()) or {}
     packages, why_not = ask(arguments.pins, arguments.address)
@@ -63,9 +75,15 @@ def main() -> int:
                 print(f"{what}, ignored: {reasons[known[0]]}")
             else:
                 mended = ", ".join(found["fix_versions"]) or "no version yet"
-                wrong.append(f"{what}, mended in {mended}: raise it, or say in {arguments.ignored.name} why not.")
-    wrong += [f"{name} of {arguments.ignored.name} is met no more: take it out." for name in reasons.keys() - met]
-    print("\n".join(wrong) or f"{len(packages)} packages without known vulnerabilities, but for those ignored.")
+                wrong.append(
+                    f"{what}, mended in {mended}: raise it, or say in {arguments.ignored.name} why not."
+                )
+    wrong += [
+        f"{name} of {arguments.ignored.name} is met no more: take it out." for name in reasons.keys() - met
+    ]
+    print(
+        "\n".join(wrong) or f"{len(packages)} packages without known vulnerabilities, but for those ignored."
+    )
     return 1 if wrong else 0
 
 

@@ -26,7 +26,7 @@ class ReleaseError(Exception):
 
 
 def build(dist: Path) -> None:
-    """Make both files anew; the wheel is made from the source distribution, which thereby is checked as well."""
+    """Make both files anew, the wheel from the source distribution, which thereby is checked as well."""
     for old in (*dist.glob("*.whl"), *dist.glob("*.tar.gz")):
         old.unlink()
     run(sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT))
@@ -36,17 +36,19 @@ def version_of(dist: Path) -> str:
     """Return the version that both files bear in their names, which they have from the package."""
     versions = {path.name.split("-")[1].removesuffix(".tar.gz") for path in dist.iterdir()}
     if len(versions) != 1:
-        raise ReleaseError(f"{dist} has files of {len(versions)} versions; there should be one wheel and its source.")
+        raise ReleaseError(
+            f"{dist} has files of {len(versions)} versions; there should be one wheel and its source."
+        )
     return versions.pop()
 
 
 def check_changelog(version: str, text: str) -> str | None:
-    """Compare the newest entry with the version; return what has to be done before the release, if anything has."""
+    """Compare the newest entry with the version; return what is to be done yet, if anything."""
     newest = re.search(r"^## (\S+) ?(.*)$", text, re.MULTILINE)
     if newest is None or newest[1] != version:
         raise ReleaseError(f"The newest entry of CHANGELOG.md is not {version}, the package's version.")
     if not re.fullmatch(r"\(\d{4}-\d{2}-\d{2}\)", newest[2]):
-        return f"CHANGELOG.md has no date for {version} yet, such as (2026-12-24): give it one before you upload."
+        return f"CHANGELOG.md has no date for {version} yet, such as (2026-12-24): give it one first."
     return None
 
 
@@ -90,7 +92,9 @@ def run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = Non
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="where the files are (default: dist)")
+    parser.add_argument(
+        "--dist", type=Path, default=ROOT / "dist", help="where the files are (default: dist)"
+    )
     parser.add_argument("--built", action="store_true", help="check files that are there already")
     arguments = parser.parse_args()
     dist: Path = arguments.dist

@@ -1,7 +1,7 @@
 """What mkdocs has to be told of this repository: a hook that mkdocs.yml names.
 
-The site's first page is README.md, its last CHANGELOG.md, neither of which lies in ``docs/``. Links to other files of
-the repository lead nowhere in the site: their text stays.
+The site's first page is README.md, its last CHANGELOG.md, neither of which lies in ``docs/``. Links to other
+files of the repository lead nowhere in the site: their text stays.
 """
 
 import re
@@ -34,7 +34,7 @@ def within_docs(text: str) -> str:
 
 
 def without_outside(text: str) -> str:
-    """Return a page of ``docs/`` whose links to files beside it are gone, except to those that are pages too."""
+    """Return a page of ``docs/`` without its links to files beside it, except to those that are pages too."""
 
     def inside(match: re.Match[str]) -> str:
         page = PAGES.get(match["path"])

@@ -1,7 +1,7 @@
 """README.md and the pages in docs/ taken apart: their examples run as they stand.
 
-A comment before a block says how it is run: ``<!-- run: dag -->``, or why it is not: ``<!-- run: no, REASON -->``. A
-name after it is that of the file which the block is. A test that names ``dag_block`` is run for each such block.
+A comment before a block says how it is run: ``<!-- run: dag -->``, or why not: ``<!-- run: no, REASON -->``;
+a name in it is that of the block as a file. A test that names ``dag_block`` is run for each of them.
 """
 
 import re

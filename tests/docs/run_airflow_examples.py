@@ -1,4 +1,4 @@
-"""Run the documentation's DAGs, and its tests of DAGs, in Airflow; not a test itself but a program that the tests start.
+"""Run the documentation's DAGs and tests in Airflow; not a test itself but a program that the tests start.
 
     python run_airflow_examples.py HOME ANSWER
 

@@ -1,4 +1,4 @@
-"""Every example of the documentation runs: DAGs and scripts against the emulator, settings by what reads them."""
+"""Every example of the pages runs: DAGs and scripts against the emulator, settings by what reads them."""
 
 import json
 import re

@@ -148,7 +148,10 @@ def test_the_small_operators_have_these_parameters(name):
 
 def test_the_fields_of_the_connection():
     """The table has the form's labels, each with its field."""
-    table = {cells[0]: code(cells[1]) or [cells[1]] for cells in table_after(TEXTS["docs/connection.md"], "In the form")}
+    table = {
+        cells[0]: code(cells[1]) or [cells[1]]
+        for cells in table_after(TEXTS["docs/connection.md"], "In the form")
+    }
     labels = {label: [field] for field, label in CONNECTION_FORM["relabeling"].items()}
     labels |= {field["label"]: [name] for name, field in CONNECTION_FIELDS.items()}
     assert table == labels
@@ -187,7 +190,9 @@ def mapping_cells(mapping: ConnectionMapping) -> list[str]:
 
 def test_the_connections_for_destinations():
     """The table is the code's: each type, destination, field and refused extra."""
-    table = table_after(section("Destinations from Airflow connections", "docs/destinations.md"), "Connection type")
+    table = table_after(
+        section("Destinations from Airflow connections", "docs/destinations.md"), "Connection type"
+    )
     assert table == [mapping_cells(mapping) for mapping in MAPPINGS]
 
 
@@ -224,7 +229,11 @@ def test_the_modules_to_import():
 @pytest.mark.parametrize("function", [helpers.run_dbt_cloud_job, helpers.get_dbt_cloud_run_status])
 def test_the_helpers_arguments(function):
     """The table has the arguments in their order, with their defaults."""
-    (cell,) = [cells[1] for cells in table_after(TEXTS["docs/client.md"], "Function") if code(cells[0]) == [function.__name__]]
+    (cell,) = [
+        cells[1]
+        for cells in table_after(TEXTS["docs/client.md"], "Function")
+        if code(cells[0]) == [function.__name__]
+    ]
     parameters = inspect.signature(function).parameters.values()
 
     def told(parameter: Any) -> str:
@@ -276,14 +285,17 @@ def test_the_readmes_faults_are_the_matrixs():
     matrix = TEXTS["docs/faults.md"].partition("<!-- matrix -->\n")[2].partition("<!-- /matrix -->")[0]
     head = [cell.strip() for cell in matrix.splitlines()[0][1:-1].split("|")]
     counted: dict[tuple[str, str], dict[str, str]] = {}
+    what = trials = ""
     for cells in rows(matrix):
         what = cells[0] or what
         counted[what, cells[2]] = dict(zip(head, cells, strict=True))
-    what, trials = "", ""
-    for cells in table_after(section("What becomes of runs when things fail", "README.md"), "What goes wrong"):
+    told = section("What becomes of runs when things fail", "README.md")
+    for cells in table_after(told, "What goes wrong"):
         if cells[0]:
-            what, trials = re.fullmatch(r"(.*), (\d+)", cells[0]).groups()
+            what, _, trials = cells[0].rpartition(", ")
         for provider, figure in zip(("this provider", "official"), cells[2:], strict=True):
-            (row,) = [row for (name, who), row in counted.items() if name.startswith(what) and who == provider]
+            (row,) = [
+                row for (name, who), row in counted.items() if name.startswith(what) and who == provider
+            ]
             assert (row["tasks"], row[cells[1]]) == (trials, figure), (what, provider)
     assert f"all {len(counted) // 2} rows" in README

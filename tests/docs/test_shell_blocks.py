@@ -189,9 +189,9 @@ def test_the_commands_name_what_exists(shell_block):
 )
 def test_a_wrong_command_is_noticed(wrong):
     """The checks above see what does not exist."""
+    (words,) = commands(wrong)
     with pytest.raises((AssertionError, OSError, TypeError)):
-        for words in commands(wrong):
-            check(words)
+        check(words)
 
 
 def test_commands_are_taken_apart_as_a_shell_does():
@@ -224,6 +224,8 @@ def test_the_emulators_options_in_the_text_exist(pages):
 
 def test_json_in_a_console_is_json(all_blocks):
     """A connection that is written as JSON can be read as it stands."""
-    shown = [text for block in all_blocks for text in re.findall(r"AIRFLOW_CONN_\w+='(\{.*?\})'", block.text, re.S)]
+    shown = [
+        text for block in all_blocks for text in re.findall(r"AIRFLOW_CONN_\w+='(\{.*?\})'", block.text, re.S)
+    ]
     assert shown
     assert all("conn_type" in json.loads(text) for text in shown)

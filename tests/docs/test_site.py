@@ -1,4 +1,4 @@
-"""The pages as a whole: each is in the navigation and short enough, and links hold where there is no repository."""
+"""The pages as a whole: all in the navigation, none too long, links that hold without a repository."""
 
 import re
 import tomllib

@@ -60,7 +60,7 @@ def database():
 
 @pytest.fixture
 def audit(tmp_path, monkeypatch):
-    """Runs the audit of pins, with what is ignored, against an address; returns its status and what it says."""
+    """Runs the audit of pins against an address; returns its status and what it says."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
