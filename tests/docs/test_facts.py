@@ -106,6 +106,18 @@ def test_every_public_class_is_told_of(module):
     assert [name for name in names if name not in errors and name not in told] == []
 
 
+@pytest.mark.parametrize("module", [*MODULES, "client", "helpers"])
+def test_every_public_name_is_in_the_reference(module):
+    """Once, on the page of the module that it comes from."""
+    found = importlib.import_module(f"{PACKAGE}.{module}")
+    shown = re.findall(rf"^::: {PACKAGE}\.(\S+)$", "\n".join(TEXTS.values()), re.MULTILINE)
+    assert len(set(shown)) == len(shown)
+    names = {path.rpartition(".")[2] for path in shown}
+    own = [name for name in vars(found) if getattr(vars(found)[name], "__module__", "") == found.__name__]
+    public = getattr(found, "__all__", None) or [name for name in own if not name.startswith("_")]
+    assert [name for name in public if name not in names] == []
+
+
 @pytest.mark.parametrize(("path", "table"), TABLES, ids=[path for path, _ in TABLES])
 def test_a_table_has_exactly_the_parameters(path, table):
     """No parameter is missing from the table, and none of it is made up."""

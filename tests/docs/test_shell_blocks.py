@@ -135,7 +135,12 @@ def check_file(path: str) -> Callable[[list[str]], None]:
     return check_words
 
 
+def check_nothing(_: list[str]) -> None:
+    """Take the word of whoever wrote it: the program is the system's."""
+
+
 CHECKS: dict[str, Callable[[list[str]], None]] = {
+    **dict.fromkeys(("apt-get", "grep", "sed", "xargs"), check_nothing),
     ".ci/run": check_file(".ci/run"),
     "airflow": check_airflow,
     "docker": check_docker,
