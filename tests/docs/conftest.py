@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "docs/connection.md", "docs/migration.md")
+"""What is told of the package and run as it stands; the guides have tests of their own."""
 KINDS = ("dag", "python", "pytest", "connection", "emulator")
 
 _BLOCK = re.compile(
@@ -23,8 +25,9 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of the README."""
+    """A fenced block of a page."""
 
+    page: str
     line: int
     language: str
     run: str | None
@@ -33,23 +36,29 @@ class Block:
     text: str
 
     def __str__(self) -> str:
-        return f"line {self.line}"
+        return f"{self.page}, line {self.line}"
 
 
-def blocks(markdown: str) -> list[Block]:
+def blocks(markdown: str, page: str = "") -> list[Block]:
     """Return the fenced blocks of a text, in order."""
     found = []
     for match in _BLOCK.finditer(markdown):
         line = markdown.count("\n", 0, match.start("text"))
-        name = match["name"] or f"line_{line}.py"
-        found.append(Block(line, match["language"], match["run"], name, match["text"]))
+        name = match["name"] or f"{Path(page).stem}_line_{line}.py".lower()
+        found.append(Block(page, line, match["language"], match["run"], name, match["text"]))
     return found
+
+
+def blocks_of_pages() -> list[Block]:
+    """Return the fenced blocks of all pages, those of the README first."""
+    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+    return [block for page, text in texts.items() for block in blocks(text, page)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for kind in KINDS:
         if f"{kind}_block" in metafunc.fixturenames:
-            chosen = [block for block in blocks(README) if block.run == kind]
+            chosen = [block for block in blocks_of_pages() if block.run == kind]
             metafunc.parametrize(f"{kind}_block", chosen, ids=str)
 
 
@@ -67,8 +76,8 @@ def readme() -> str:
 
 @pytest.fixture(scope="session")
 def readme_blocks() -> list[Block]:
-    """The fenced blocks of the README."""
-    return blocks(README)
+    """The fenced blocks of the README and of the pages that go with it."""
+    return blocks_of_pages()
 
 
 @pytest.fixture(scope="session")

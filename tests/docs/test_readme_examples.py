@@ -131,7 +131,7 @@ def test_the_examples_of_tests_pass(in_airflow):
 
 def test_a_script_runs(python_block, dbt_cloud, capsys):
     """The script ends without an exception and prints something."""
-    exec(compile(python_block.text, f"README.md, {python_block}", "exec"), {"__name__": "__main__"})
+    exec(compile(python_block.text, str(python_block), "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
 
 

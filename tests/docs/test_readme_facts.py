@@ -21,9 +21,11 @@ from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS, CONNE
 
 PACKAGE = "airflow_provider_dbtcloud_dlt"
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("README.md", "CHANGELOG.md", "docs/emulator.md")
+FILES = ("README.md", "CHANGELOG.md", "docs/connection.md", "docs/emulator.md", "docs/migration.md")
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
 README = TEXTS["README.md"]
+CONNECTION = TEXTS["docs/connection.md"]
+MIGRATION = TEXTS["docs/migration.md"]
 PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
 LINKS = [
     (name, target)
@@ -48,11 +50,11 @@ def rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in table.splitlines()[2:]]
 
 
-def section(title: str) -> str:
+def section(title: str, text: str = README) -> str:
     """Return what stands under a heading, up to the next of the same or a higher level."""
-    heading = re.search(rf"^(#+) {re.escape(title)}$", README, re.MULTILINE)
+    heading = re.search(rf"^(#+) {re.escape(title)}$", text, re.MULTILINE)
     assert heading, title
-    rest = README[heading.end() :]
+    rest = text[heading.end() :]
     end = re.search(rf"^#{{1,{len(heading[1])}}} ", rest, re.MULTILINE)
     return rest[: end.start()] if end else rest
 
@@ -163,7 +165,7 @@ def test_the_small_operators_have_these_parameters(name):
 
 def test_the_fields_of_the_connection():
     """The table has the form's labels, each with its field."""
-    table = {cells[0]: code(cells[1]) or [cells[1]] for cells in table_after(README, "In the form")}
+    table = {cells[0]: code(cells[1]) or [cells[1]] for cells in table_after(CONNECTION, "In the form")}
     labels = {label: [field] for field, label in CONNECTION_FORM["relabeling"].items()}
     labels |= {field["label"]: [name] for name, field in CONNECTION_FIELDS.items()}
     assert table == labels
@@ -171,7 +173,7 @@ def test_the_fields_of_the_connection():
 
 def test_the_defaults_of_the_connection():
     """The numbers in the table are the code's."""
-    defaults = {cells[0]: cells[-1] for cells in table_after(README, "In the form")}
+    defaults = {cells[0]: cells[-1] for cells in table_after(CONNECTION, "In the form")}
     settings = Settings(origin="", api_token="")
     assert defaults["Request time-out"] == "{:.0f} and {:.0f}".format(*settings.timeout)
     assert defaults["Outage tolerance"] == f"{settings.outage_tolerance:.0f}"
@@ -180,7 +182,7 @@ def test_the_defaults_of_the_connection():
 
 def test_the_fields_of_dlts_configuration():
     """The text about dlt's section names every field that it has."""
-    text = section("dlt's configuration")
+    text = section("dlt's configuration", CONNECTION)
     told = set(code(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)))
     told |= set(re.findall(r"^(\w+) =", text, re.MULTILINE))
     assert set(helpers.DBTCloudConfiguration().keys()) <= told
@@ -222,14 +224,14 @@ def test_the_keys_of_a_summary():
 
 def test_the_official_hooks_methods():
     """Each method in the table of the hook exists, but for those that the table says are not there."""
-    for cells in table_after(section("From the official provider"), "Method"):
+    for cells in table_after(section("From the official provider", MIGRATION), "Method"):
         there = [hasattr(DbtCloudHook, method) for method in code(cells[0])]
         assert set(there) == {cells[-1] != "not there"}, cells
 
 
 def test_the_modules_to_import():
     """The table of import lines names modules that exist."""
-    told = code(section("From the official provider"))
+    told = code(section("From the official provider", MIGRATION))
     ours = [name for name in told if re.fullmatch(rf"{PACKAGE}\.\w+\.\w+", name)]
     assert len(ours) == 4
     for name in ours:
