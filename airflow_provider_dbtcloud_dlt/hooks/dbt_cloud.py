@@ -27,9 +27,8 @@ from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
 from airflow_provider_dbtcloud_dlt.client.protocol import DEFAULT_RETRY_BUDGET
 from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowNotFoundException
-from airflow_provider_dbtcloud_dlt.hooks import connection, connection_check
+from airflow_provider_dbtcloud_dlt.hooks import connection, connection_check, connection_form
 from airflow_provider_dbtcloud_dlt.hooks.connection import DbtCloudConnectionError, Settings
-from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FORM
 
 if TYPE_CHECKING:
     from airflow_provider_dbtcloud_dlt.helpers import DBTCloudConfiguration
@@ -111,10 +110,17 @@ class DbtCloudHook(BaseHook):
         self._settings: Settings | None = None
         self._clients: dict[str | None, DBTCloudClientV2] = {}
 
+    # Airflow 3.1 makes its form of these two; newer ones read the provider's metadata.
+
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """How Airflow 3.1 labels the standard fields; newer ones read the provider's metadata."""
-        return {key.replace("-", "_"): value for key, value in CONNECTION_FORM.items()}
+        """How the standard fields are called."""
+        return connection_form.field_behaviour()
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The fields of the extra."""
+        return connection_form.widgets()
 
     # --- credentials ---------------------------------------------------------------------------------------
 
