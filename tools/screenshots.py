@@ -1,7 +1,7 @@
 """Make screenshots of the emulator's pages, and of Airflow's form for a connection.
 
-The emulator's show a nightly build with real dbt that failed, among other runs; those of the form what a person
-types into a real Airflow, and what testing the connection answers.
+The emulator's show a nightly build with real dbt that failed, among other runs; those of the form what a
+person types into a real Airflow, and what testing the connection answers.
 
 Usage: python tools/screenshots.py FOLDER
 """
@@ -59,6 +59,7 @@ PROJECT = {
 }
 
 
+FORM_SIZE = {"width": 1280, "height": 1040}
 ACCOUNT_ID, JOB_ID = 12345, 67890
 FORM_CONFIG: Mapping[str, Any] = {
     "account": {"id": ACCOUNT_ID, "name": "Jaffle Shop", "token_env": "DBT_EMULATOR_TOKEN"},
@@ -122,7 +123,7 @@ def shoot_form(executable: str, folder: Path, work: Path) -> None:
     config.write_text(yaml.safe_dump({**FORM_CONFIG, "tokens": [{"name": "Airflow", "token": token}]}))
     dags.mkdir()
     with LocalEmulator(work, config, ACCOUNT_ID) as cloud, LocalAirflow(work, dags) as airflow:
-        with connections_page(airflow, executable, viewport=SIZES[""], color_scheme="light") as opened:
+        with connections_page(airflow, executable, viewport=FORM_SIZE, color_scheme="light") as opened:
             host, _, port = cloud.url.rpartition(":")
             opened.open_new("dbt_cloud_default")
             opened.fill({"host": host, "port": port, "login": ACCOUNT_ID, "password": token})
