@@ -237,7 +237,7 @@ class DbtCloudHook(BaseHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask dbt Cloud for the account and the default job; answers within some seconds, and never raises.
+        """Ask dbt Cloud for the account and the default job; takes some seconds at most.
 
         Returns:
             Whether the connection can be used, and a sentence: of what it leads to, or of what is wrong and
