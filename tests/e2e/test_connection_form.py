@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS, CONNECTION_FORM, REACHING
 
-pytestmark = [pytest.mark.airflow, pytest.mark.browser]
+pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.slow]
 
 CONNECTION, DAG = "dbt_of_the_form", "form_connection"
 RUN_SECONDS = 180.0
