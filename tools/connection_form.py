@@ -9,7 +9,7 @@ from local_airflow import LocalAirflow
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 TYPE_NAME = "dbt Cloud (dlt)"
-PATIENCE = 60_000
+PATIENCE = 180_000
 """Milliseconds; a loaded machine takes its time to draw a page."""
 
 
@@ -22,6 +22,7 @@ def connections_page(airflow: LocalAirflow, executable: str, **options: Any) -> 
         executable: the browser's path.
         **options: of the browser's context, such as ``viewport``.
     """
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         with playwright.chromium.launch(executable_path=executable, args=list(browser.OPTIONS)) as chromium:
             with chromium.new_context(**options) as context:
@@ -31,7 +32,7 @@ def connections_page(airflow: LocalAirflow, executable: str, **options: Any) -> 
                 page.locator("input[name=username]").fill(airflow.username)
                 page.locator("input[name=password]").fill(airflow.password)
                 page.keyboard.press("Enter")
-                expect(page.get_by_role("button", name="Add Connection")).to_be_visible(timeout=PATIENCE)
+                expect(page.get_by_role("button", name="Add Connection")).to_be_visible()
                 yield ConnectionsPage(page)
 
 
@@ -79,7 +80,7 @@ class ConnectionsPage:
     def save(self) -> None:
         """Store what the form says, and wait until it has closed."""
         self.form.get_by_role("button", name="Save").click()
-        expect(self.form).to_have_count(0, timeout=PATIENCE)
+        expect(self.form).to_have_count(0)
 
     def test(self, connection_id: str) -> tuple[bool, str]:
         """Press the button that tests a connection; return its answer."""
