@@ -7,15 +7,19 @@ from typing import Any
 PACKAGE = "airflow_provider_dbtcloud_dlt"
 
 CONNECTION_FORM: dict[str, Any] = {
-    "hidden-fields": ["schema", "port"],
-    "relabeling": {"login": "Account ID", "password": "API token", "host": "Access URL"},
+    "hidden-fields": ["schema"],
+    "relabeling": {"login": "Account ID", "password": "API token", "host": "Access URL", "port": "Port"},
     "placeholders": {
-        "login": "the number after /accounts/ in dbt Cloud's address",
-        "password": "a service token or personal access token",
+        "login": "the number after /accounts/ or /deploy/ in dbt Cloud's address",
+        "password": "a service token or a personal access token",
         "host": "ab123.us1.dbt.com (default: cloud.getdbt.com)",
+        # Airflow 3.3.1 and 3.3.2 refuse to test a connection without: https://github.com/apache/airflow/pull/73298
+        "port": "443 (if Test says Bad Request, give it)",
     },
 }
 """The standard fields of the connection form, in dbt's words."""
+
+REACHING = "How dbt Cloud is reached"
 
 
 def _field(label: str, kind: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -26,24 +30,63 @@ def _field(label: str, kind: str, description: str, **schema: Any) -> dict[str, 
     }
 
 
+def _id(label: str, description: str) -> dict[str, Any]:
+    """A text: where it is a number, Airflow's form changes it when the mouse's wheel is turned over it."""
+    return _field(label, "string", description, pattern="^[0-9]*$")
+
+
 CONNECTION_FIELDS: dict[str, Any] = {
-    "job_id": _field("Default job ID", "integer", "Run by tasks that name no job.", minimum=1),
-    "run_id": _field("Default run ID", "integer", "Waited for by tasks that name no run.", minimum=1),
-    "project_id": _field("Default project ID", "integer", "Where a job is looked for by name.", minimum=1),
-    "environment_id": _field(
-        "Default environment ID", "integer", "Where a job is looked for by name.", minimum=1
+    "job_id": _id("Default job ID", "Run by tasks that name no job: the number after /jobs/ in its address."),
+    "run_id": _id(
+        "Default run ID", "Waited for by sensors that name no run: the number after /runs/ in its address."
     ),
-    "cause": _field("Default cause", "string", "Why a run is started, shown in dbt Cloud.", maxLength=200),
+    "project_id": _id(
+        "Default project ID", "Where a job is looked for by its name: the number after /projects/."
+    ),
+    "environment_id": _id(
+        "Default environment ID", "Where a job is looked for by its name: the number after /environments/."
+    ),
+    "cause": _field(
+        "Default cause",
+        "string",
+        "Why a run is started, as dbt Cloud shows it. Default: names the task and the DAG.",
+        maxLength=200,
+    ),
     "git_branch": _field("Git branch", "string", "The branch to check out instead of the environment's."),
     "git_sha": _field("Git SHA", "string", "The commit to check out instead of the branch's head."),
     "schema_override": _field(
         "Schema override", "string", "The schema to build into instead of the target's."
+    ),
+    "deployment": _field(
+        "Deployment",
+        "string",
+        "A name for this Airflow, where another one runs the same DAGs on this account.",
+    ),
+    "proxies": _field(
+        "Proxy",
+        "string",
+        "Such as http://proxy:3128. Default: the environment's (HTTPS_PROXY).",
+        section=REACHING,
+    ),
+    "verify": _field(
+        "CA bundle",
+        "string",
+        "Path of the CA certificates to verify TLS with, such as a company's. Default: the system's.",
+        section=REACHING,
+    ),
+    "allow_http": _field(
+        "Allow plain http",
+        "boolean",
+        "The token then travels unencrypted: for test servers only.",
+        default=False,
+        section=REACHING,
     ),
     "timeout": _field(
         "Request time-out",
         "number",
         "Seconds to wait for an answer. Default: 10 to connect, 30 for data.",
         exclusiveMinimum=0,
+        section=REACHING,
     ),
     "outage_tolerance": _field(
         "Outage tolerance",
@@ -51,6 +94,7 @@ CONNECTION_FIELDS: dict[str, Any] = {
         "Seconds for which a wait outlives an API that does not answer.",
         exclusiveMinimum=0,
         default=1800,
+        section=REACHING,
     ),
     "requests_per_minute": _field(
         "Requests a minute",
@@ -58,22 +102,10 @@ CONNECTION_FIELDS: dict[str, Any] = {
         "How often the waits of a triggerer ask for their runs, all together; dbt's limit is 5,000.",
         exclusiveMinimum=0,
         default=2000,
-    ),
-    "proxies": _field("Proxy", "string", "Such as http://proxy:3128. Default: the environment's."),
-    "verify": _field(
-        "CA bundle", "string", "Path of the CA certificates to verify TLS with. Default: the system's."
-    ),
-    "allow_http": _field(
-        "Allow plain http",
-        "boolean",
-        "The token then travels unencrypted: for test servers only.",
-        default=False,
-    ),
-    "deployment": _field(
-        "Deployment", "string", "Tells this Airflow from another that runs the same DAGs on this account."
+        section=REACHING,
     ),
 }
-"""The connection's extras, as JSON schemas."""
+"""The connection's extras, as JSON schemas. Those without a section come first, in Airflow's own."""
 
 
 def get_provider_info() -> dict[str, Any]:

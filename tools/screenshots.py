@@ -1,9 +1,13 @@
-"""Make screenshots of the emulator's pages: a nightly build with real dbt that failed, among other runs.
+"""Make screenshots of the emulator's pages, and of Airflow's form for a connection.
+
+The emulator's show a nightly build with real dbt that failed, among other runs; those of the form what a
+person types into a real Airflow, and what testing the connection answers.
 
 Usage: python tools/screenshots.py FOLDER
 """
 
 import argparse
+import secrets
 import sys
 import tempfile
 import time
@@ -12,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import browser
-from playwright.sync_api import Browser, sync_playwright
+import yaml
+from connection_form import connections_page
+from local_airflow import LocalAirflow
+from local_emulator import LocalEmulator
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, RealClock
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
@@ -51,6 +59,16 @@ PROJECT = {
 }
 
 
+FORM_SIZE = {"width": 1280, "height": 1040}
+ACCOUNT_ID, JOB_ID = 12345, 67890
+FORM_CONFIG: Mapping[str, Any] = {
+    "account": {"id": ACCOUNT_ID, "name": "Jaffle Shop", "token_env": "DBT_EMULATOR_TOKEN"},
+    "projects": [{"id": 10, "name": "Analytics"}],
+    "environments": [{"name": "Production"}],
+    "jobs": [{"id": JOB_ID, "name": "Nightly build", "steps": ["dbt build"], "script": {}}],
+}
+
+
 class PastClock:
     """The machine's clock, as far behind as it is told: history without waiting for it."""
 
@@ -77,6 +95,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="screenshots-") as work, sync_playwright() as playwright:
         with playwright.chromium.launch(executable_path=found, args=list(browser.OPTIONS)) as running:
             shoot_emulator(running, folder, Path(work))
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as work:
+        shoot_form(found, folder, Path(work))
     return 0
 
 
@@ -94,6 +114,31 @@ def shoot_emulator(chromium: Browser, folder: Path, work: Path) -> None:
                     page = context.new_page()
                     page.goto(running.url + path)
                     page.screenshot(path=folder / f"{name}{suffix}.png")
+
+
+def shoot_form(executable: str, folder: Path, work: Path) -> None:
+    """Take the form as it is filled, and the answer of testing the connection."""
+    token = f"dbtc_{secrets.token_urlsafe(24)}"
+    config, dags = work / "emulator.yaml", work / "dags"
+    config.write_text(yaml.safe_dump({**FORM_CONFIG, "tokens": [{"name": "Airflow", "token": token}]}))
+    dags.mkdir()
+    with LocalEmulator(work, config, ACCOUNT_ID) as cloud, LocalAirflow(work, dags) as airflow:
+        with connections_page(airflow, executable, viewport=FORM_SIZE, color_scheme="light") as opened:
+            host, _, port = cloud.url.rpartition(":")
+            opened.open_new("dbt_cloud_default")
+            opened.fill({"host": host, "port": port, "login": ACCOUNT_ID, "password": token})
+            opened.form.get_by_role("heading").click()  # nothing has the focus
+            opened.form.screenshot(path=folder / "connection-form.png")
+            opened.section("Extra Fields")
+            opened.fill({"extra.job_id": JOB_ID})
+            opened.save()
+            good, said = opened.test("dbt_cloud_default")
+            if not good:
+                raise RuntimeError(said)
+            expect(opened.page.get_by_text(said)).to_be_visible()
+            opened.page.set_viewport_size({"width": 1280, "height": 420})
+            opened.page.wait_for_timeout(500)  # it slides in
+            opened.page.screenshot(path=folder / "connection-test.png")
 
 
 def emulator_config(work: Path) -> Mapping[str, Any]:

@@ -53,7 +53,8 @@ class DBTCloudClientV2:
 
     Args:
         api_token: a service token or a personal access token.
-        account_id: the account's number; without it only `get_endpoint` and `post_endpoint` work.
+        account_id: the account's number; without it only `get_endpoint`, `post_endpoint` and
+            `list_accounts` work.
         base_api_url: scheme, host and ``/api``, such as ``https://ab123.us1.dbt.com/api``.
         timeout: seconds to connect and seconds to wait for data, or one number for both; default: 10 and 30.
         retry_budget: seconds since the first attempt within which a failed read is repeated; default: 60,
@@ -347,6 +348,10 @@ class DBTCloudClientV2:
     def get_account(self) -> Account:
         """Return the account: a check of host, token and account number in one."""
         return self._record(Account, protocol.get_account(self.account_id))
+
+    def list_accounts(self) -> list[Account]:
+        """Return the accounts that the token opens; needs no account of the client's own."""
+        return [self._parse(Account, item) for item in self._items(protocol.list_accounts())]
 
     def get_job(self, job_id: int | str) -> Job:
         """Return a job's definition."""

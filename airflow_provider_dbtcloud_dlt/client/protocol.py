@@ -108,6 +108,11 @@ class Request:
         return self.method == "GET"
 
 
+def list_accounts() -> Request:
+    """The accounts that the token opens."""
+    return Request("GET", "accounts/")
+
+
 def get_account(account_id: object) -> Request:
     """The account itself."""
     return Request("GET", _account_path(account_id))

@@ -92,6 +92,13 @@ class Settings:
                 f"{self.origin}: there is no account id. Put it into the connection's login (Account ID), or "
                 "give the task an account_id."
             )
+        return self._client(account, retry_budget)
+
+    def client_without_account(self, retry_budget: float = DEFAULT_RETRY_BUDGET) -> DBTCloudClientV2:
+        """Likewise for what needs no account: `list_accounts` and `get_endpoint`."""
+        return self._client(None, retry_budget)
+
+    def _client(self, account: int | str | None, retry_budget: float) -> DBTCloudClientV2:
         try:
             return DBTCloudClientV2(
                 self.api_token,
@@ -136,8 +143,24 @@ def read(connection: Connection) -> Settings:
     )
 
 
+def token_kind(api_token: str) -> str:
+    """What kind of token this is, by the prefix that dbt Cloud gives it; old ones have none."""
+    kinds = {"dbtc_": "a service token", "dbtu_": "a personal access token"}
+    return kinds.get(api_token.strip()[:5], "an API token")
+
+
+def _check_place(origin: str, field_name: str, value: str | None) -> None:
+    """Refuse a token in a field that is shown, without showing it once more."""
+    if re.search(r"\bdbt[cu]_\w", value or ""):
+        raise DbtCloudConnectionError(
+            f"{origin}: the {field_name} holds an API token, which belongs into the password (API token): "
+            "there it is neither shown nor logged."
+        )
+
+
 def _account(origin: str, login: str | None) -> str | None:
     text = (login or "").strip()
+    _check_place(origin, "login (Account ID)", text)
     if text and not (text.isascii() and text.isdigit()):
         raise DbtCloudConnectionError(
             f"{origin}: the login (Account ID) must be the account's number, which stands in dbt Cloud's "
@@ -149,6 +172,7 @@ def _account(origin: str, login: str | None) -> str | None:
 def _base_api_url(origin: str, connection: Connection) -> str:
     """The API's base URL; of an address that was copied from the browser only the host counts."""
     host = (connection.host or "").strip() or DEFAULT_HOST
+    _check_place(origin, "host (Access URL)", host)
     if _is_ipv6(host):
         host = f"[{host}]"  # Airflow takes the brackets off when it reads a connection's URI
     scheme = connection.schema if connection.schema in ("http", "https") else "https"
@@ -166,7 +190,8 @@ def _base_api_url(origin: str, connection: Connection) -> str:
             f"'http://127.0.0.1:8080', got {host.rpartition('@')[2]!r}."
         )
     name = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
-    return f"{parts.scheme}://{name}{f':{port}' if port else ''}/api"
+    own = port and port != {"https": 443, "http": 80}[parts.scheme]
+    return f"{parts.scheme}://{name}{f':{port}' if own else ''}/api"
 
 
 def _is_ipv6(host: str) -> bool:

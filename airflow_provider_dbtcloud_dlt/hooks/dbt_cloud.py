@@ -27,9 +27,8 @@ from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
 from airflow_provider_dbtcloud_dlt.client.protocol import DEFAULT_RETRY_BUDGET
 from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowNotFoundException
-from airflow_provider_dbtcloud_dlt.hooks import connection
+from airflow_provider_dbtcloud_dlt.hooks import connection, connection_check, connection_form
 from airflow_provider_dbtcloud_dlt.hooks.connection import DbtCloudConnectionError, Settings
-from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FORM
 
 if TYPE_CHECKING:
     from airflow_provider_dbtcloud_dlt.helpers import DBTCloudConfiguration
@@ -111,10 +110,17 @@ class DbtCloudHook(BaseHook):
         self._settings: Settings | None = None
         self._clients: dict[str | None, DBTCloudClientV2] = {}
 
+    # Airflow 3.1 makes its form of these two; newer ones read the provider's metadata.
+
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """How Airflow 3.1 labels the standard fields; newer ones read the provider's metadata."""
-        return {key.replace("-", "_"): value for key, value in CONNECTION_FORM.items()}
+        """How the standard fields are called."""
+        return connection_form.field_behaviour()
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The fields of the extra."""
+        return connection_form.widgets()
 
     # --- credentials ---------------------------------------------------------------------------------------
 
@@ -231,18 +237,27 @@ class DbtCloudHook(BaseHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the API for the account: host, token and account number are right, or what is wrong."""
+        """Ask dbt Cloud for the account and the default job; takes some seconds at most.
+
+        Returns:
+            Whether the connection can be used, and a sentence: of what it leads to, or of what is wrong and
+            what to do.
+        """
         try:
-            account = self.settings.client(self._account_id, retry_budget=0).get_account()
+            settings = self.settings
         except DbtCloudError as error:
-            return False, str(error)
-        return True, f"Connected to dbt Cloud account {account.name!r} ({account.id})."
+            return False, connection_check.told(error, f"Airflow connection {self.dbt_cloud_conn_id!r}")
+        return connection_check.check(settings, self._account_id)
 
     # --- the official hook's methods -----------------------------------------------------------------------
 
     def get_account(self, account_id: int | None = None) -> Account:
         """Return the account."""
         return self.get_conn(account_id).get_account()
+
+    def list_accounts(self) -> list[Account]:
+        """Return the accounts that the token opens."""
+        return self.settings.client_without_account(self._retry_budget).list_accounts()
 
     def list_projects(self, account_id: int | None = None, name_contains: str | None = None) -> list[Project]:
         """Return the account's projects, those whose name contains `name_contains`."""

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from airflow.models import Connection as StoredConnection
 from airflow.sdk import BaseHook, Connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_dbtcloud_dlt.hooks.connection import DbtCloudConnectionError, Settings, read
+from airflow_provider_dbtcloud_dlt.hooks.connection import DbtCloudConnectionError, Settings, read, token_kind
+from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS
 
 TOKEN = "dbtc_secret-token"
 
@@ -74,6 +76,9 @@ def test_empty_token_is_refused(password: str | None) -> None:
         ({"host": "127.0.0.1:1", "port": 2, "schema": "http"}, "http://127.0.0.1:1/api"),
         ({"host": "http://[::1]:8080"}, "http://[::1]:8080/api"),
         ({"host": "::1", "schema": "http", "port": 8080}, "http://[::1]:8080/api"),
+        ({"host": "ab123.us1.dbt.com", "port": 443}, "https://ab123.us1.dbt.com/api"),
+        ({"host": "http://127.0.0.1", "port": 80}, "http://127.0.0.1/api"),
+        ({"host": "https://127.0.0.1", "port": 80}, "https://127.0.0.1:80/api"),
     ],
 )
 def test_host_becomes_the_base_url(fields: dict[str, object], url: str) -> None:
@@ -93,6 +98,28 @@ def test_host_that_is_none_is_refused(host: str) -> None:
 def test_secret_in_the_host_is_not_shown() -> None:
     """A token that was pasted before the host stays out of the message."""
     assert TOKEN not in refusal(host=f"https://user:{TOKEN}@ab123.us1.dbt.com")
+
+
+@pytest.mark.parametrize("field", ["login", "host"])
+@pytest.mark.parametrize("secret", [TOKEN, "dbtu_secret", f"https://{TOKEN}.us1.dbt.com"])
+def test_token_in_a_field_that_is_shown(field: str, secret: str) -> None:
+    """A token that was pasted into the wrong field is told of, and not shown once more."""
+    said = refusal(**{field: secret})
+    assert "holds an API token, which belongs into the password (API token)" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("token", "kind"),
+    [
+        ("dbtc_x", "a service token"),
+        (" dbtu_x", "a personal access token"),
+        ("0123456789abcdef", "an API token"),
+    ],
+)
+def test_kind_of_token(token: str, kind: str) -> None:
+    """Its prefix tells."""
+    assert token_kind(token) == kind
 
 
 def test_plain_http_needs_loopback() -> None:
@@ -267,6 +294,48 @@ def test_connection_from_the_environment(stored: str, monkeypatch: pytest.Monkey
         5.0,
         {"job_id": "7"},
     )
+
+
+EVERYTHING = {
+    "job_id": "70403110257794",
+    "run_id": "5",
+    "project_id": "10",
+    "environment_id": "100",
+    "cause": "Nightly load & more",
+    "git_branch": "feature/new models",
+    "git_sha": "0a1b2c3",
+    "schema_override": "analytics_test",
+    "deployment": "staging",
+    "proxies": {"https": "http://me:hush%23@proxy:3128"},
+    "verify": "/etc/ssl/company.pem",
+    "allow_http": False,
+    "timeout": [5, 60],
+    "outage_tolerance": 3600,
+    "requests_per_minute": 500,
+}
+
+
+def test_everything_says_every_field() -> None:
+    """The next test leaves no field out."""
+    assert EVERYTHING.keys() == CONNECTION_FIELDS.keys()
+
+
+@pytest.mark.parametrize("form", ["URI", "JSON"])
+@pytest.mark.parametrize(
+    "host", ["ab123.us1.dbt.com", "https://ab123.us1.dbt.com", "https://ab123.us1.dbt.com/deploy/42"]
+)
+def test_airflow_exports_what_it_reads(form: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection in either of Airflow's forms, as it exports them and tests by them, says the same."""
+    fields = {"host": host, "login": "42", "password": f"{TOKEN}/+%", "port": 443}
+    stored = StoredConnection("warehouse", "dbt_cloud_dlt", extra=json.dumps(EVERYTHING), **fields)
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", stored.get_uri() if form == "URI" else stored.as_json())
+    assert read(BaseHook.get_connection("warehouse")) == settings(EVERYTHING, **fields)
+
+
+def test_extras_of_a_form_that_was_left_empty() -> None:
+    """Airflow's form stores the defaults that it shows, and null for the rest."""
+    stored = {key: field["schema"].get("default") for key, field in CONNECTION_FIELDS.items()}
+    assert settings(stored) == settings()
 
 
 @pytest.mark.parametrize(
