@@ -19,8 +19,10 @@ from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_UR
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
+    from airflow_provider_dbtcloud_dlt.openlineage.lineage import RunLineage
     from airflow_provider_dbtcloud_dlt.run_results import Use
 
 
@@ -32,7 +34,10 @@ class WaitsForRun(BaseOperator):
     hook_params: Mapping[str, Any]
     outage_tolerance: float | None
     log_results: bool
+    emit_lineage: bool
+    lineage_namespace: str | None
     operator_extra_links = (DbtCloudRunLink(),)
+    _lineage: RunLineage | None = None
 
     @cached_property
     def hook(self) -> DbtCloudHook:
@@ -79,7 +84,27 @@ class WaitsForRun(BaseOperator):
             ask_nodes=lambda with_steps: self._report(context, with_steps, uses),
         )
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+        """Emit OpenLineage's events of the run, when the provider asks for them at the task's end."""
+        return self._lineage.emit() if self._lineage else None
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage | None:
+        """Likewise, when the task has failed."""
+        return self.get_openlineage_facets_on_complete(task_instance)
+
+    def _collect_lineage(self, context: Context) -> list[Use]:
+        """What makes OpenLineage's events; nothing if it is off."""
+        if not self.emit_lineage:
+            return []
+        from airflow_provider_dbtcloud_dlt.openlineage.lineage import RunLineage  # no DAG file needs it
+
+        self._lineage = RunLineage.wanted(
+            self.hook.get_conn(), context["ti"], self.lineage_namespace, self.log
+        )
+        return [self._lineage.collect] if self._lineage else []
+
     def _report(self, context: Context, run: Run, uses: Sequence[Use]) -> str:
+        uses = [*self._collect_lineage(context), *uses]
         if not (self.log_results or uses):
             return ""
         from airflow_provider_dbtcloud_dlt.results.telling import summary  # no DAG file needs them
