@@ -84,11 +84,13 @@ class WaitsForRun(BaseOperator):
             ask_nodes=lambda with_steps: self._report(context, with_steps, uses),
         )
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
         """Emit OpenLineage's events of the run, when the provider asks for them at the task's end."""
-        return self._lineage.emit() if self._lineage else None
+        from airflow_provider_dbtcloud_dlt.openlineage.task import emit_all  # no DAG file needs it
 
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage | None:
+        return self._lineage.emit() if self._lineage else emit_all((), self.log)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
         """Likewise, when the task has failed."""
         return self.get_openlineage_facets_on_complete(task_instance)
 
