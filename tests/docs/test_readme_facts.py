@@ -21,7 +21,7 @@ from airflow_provider_dbtcloud_dlt.provider_info import CONNECTION_FIELDS, CONNE
 
 PACKAGE = "airflow_provider_dbtcloud_dlt"
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("README.md", "CHANGELOG.md", "docs/emulator.md")
+FILES = ("README.md", "CHANGELOG.md", "docs/emulator.md", "docs/lineage.md")
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
 README = TEXTS["README.md"]
 PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
