@@ -14,6 +14,7 @@ What it gets wrong of artifacts as they are (openlineage-integration-common 1.54
 - A column's description is lost where the catalog writes its name in other letters (Snowflake's are upper
   case), and a column without a type loses all events.
 - The rows that a catalog tells are the whole table's, also of one that was only added to.
+- A Python model's code is told as SQL.
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ class _Made:
         node = _with_defaults(node or {"unique_id": unique_id})
         if relation and relation != node.get("relation_name"):
             node["database"], node["schema"], node["alias"] = relation_parts(relation)
-        node["compiled_code"] = result.get("compiled_code") or node.get("compiled_code")
+        is_sql = node.get("language") != "python"
+        node["compiled_code"] = (result.get("compiled_code") or node.get("compiled_code")) if is_sql else None
         return node
 
     def _read_by(self, key: str, parents: Iterable[str]) -> None:
