@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 from openlineage_events import read_events
 
-if not os.environ.get("CI"):
-    pytest.importorskip("airflow.providers.openlineage", reason="the extra openlineage is not installed")
-
 from airflow_provider_dbtcloud_dlt.compat import TaskDeferred
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunException
 
@@ -20,6 +17,8 @@ from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunExceptio
 @pytest.fixture
 def switched_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the events go."""
+    if not os.environ.get("CI"):
+        pytest.importorskip("airflow.providers.openlineage", reason="the extra openlineage is not installed")
     from airflow.providers.openlineage.plugins.listener import get_openlineage_listener
 
     path = tmp_path / "events.jsonl"

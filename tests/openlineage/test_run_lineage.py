@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from dbt_artifacts import result, run_results
+from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
@@ -231,6 +232,25 @@ def test_a_failure_of_lineage_is_one_sentence(
     warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
     (warning,) = [line for line in warnings if "OpenLineage" in line]
     assert "There are no OpenLineage events of job run" in warning
+
+
+def test_sql_that_takes_too_long(
+    script: Any, told: Told, events: Events, mocker: MockerFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The origins of columns are left out with a warning, and nothing else."""
+    mocker.patch("airflow_provider_dbtcloud_dlt.openlineage.lineage.SQL_SECONDS", -1.0)
+    script({**GOOD, "compiled_code": 'select id from "wh"."raw"."orders_v2"'})
+    told(operator())
+    (output,) = events()[1]["outputs"]
+    assert "columnLineage" not in output["facets"]
+    assert "which columns those of 1 relations" in capsys.readouterr().out
+
+
+def test_a_database_that_openlineage_has_no_rule_for(script: Any, told: Told, events: Events) -> None:
+    """Its adapter is no reason to tell nothing."""
+    script(manifest={**MANIFEST, "metadata": {"adapter_type": "teradata"}})
+    told(operator())
+    assert events()[1]["outputs"][0]["namespace"].startswith("dbt://")
 
 
 def test_events_take_no_longer_than_there_is_time(
