@@ -58,6 +58,7 @@ class WaitsForRun(BaseOperator):
             )
         check_id_argument("account_id", self.account_id)
         check_hook_params(self.hook_params)
+        check_lineage_namespace(self.lineage_namespace)
 
     def _show_run(self, context: Context, run: Run) -> None:
         """Push the run's page and id, so that they are there while the task waits."""
@@ -184,6 +185,25 @@ class WaitsForRun(BaseOperator):
             },
         )
         raise AssertionError("defer() does not return")  # pragma: no cover
+
+
+def check_lineage_namespace(value: Any) -> None:
+    """Refuse, as far as it is known while the DAG file is parsed, what names no database.
+
+    Raises:
+        InvalidRequestError: the sentence says what is wrong.
+    """
+    if value is None or not is_plain(value):
+        return
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequestError(
+            "lineage_namespace must be an address such as 'postgres://db.example.com:5432', or left out, got "
+            f"{value!r}."
+        )
+    if "@" in value:  # the value itself is not told
+        raise InvalidRequestError(
+            "lineage_namespace holds a user name or password, which everyone could read: leave it out."
+        )
 
 
 def check_hook_params(hook_params: Mapping[str, Any]) -> None:

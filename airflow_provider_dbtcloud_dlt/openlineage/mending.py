@@ -52,6 +52,7 @@ class Documents:
         manifest: Of the nodes that ran, and of those that they read.
         run_results: Of one step.
         catalog: Likewise; empty if there is none.
+        failures: Why nodes are left out that can't be told.
         messages: What the database said of the nodes that failed, by dbt's ids.
         tested: From when to when each test ran, and the tests of each relation; by their ids here.
     """
@@ -59,6 +60,7 @@ class Documents:
     manifest: Json
     run_results: Json
     catalog: Json
+    failures: list[Exception]
     messages: Mapping[str, str]
     tested: Mapping[str, tuple[str, str]]
 
@@ -89,13 +91,12 @@ def documents(step: StepResults, project: Project, catalog: Mapping[str, Json], 
         now: The time of what has none, in ISO format.
     """
     otherwise = str(step.metadata.get("generated_at") or now)
-    made = _Made(project)
+    made, failures = _Made(project), []
     for unique_id, result in step.results.items():
-        times = _times(result, otherwise)
-        if kind_of(unique_id) in MAKERS:
-            made.relation(unique_id, result, times)
-        elif kind_of(unique_id) == "test":
-            made.test(unique_id, result, times)
+        try:
+            made.node(unique_id, result, _times(result, otherwise))
+        except Exception as error:  # noqa: BLE001 - there are other nodes
+            failures.append(error)
     return Documents(
         manifest={
             "metadata": {**project.metadata, "dbt_schema_version": MANIFEST_VERSION},
@@ -110,6 +111,7 @@ def documents(step: StepResults, project: Project, catalog: Mapping[str, Json], 
             "results": made.results,
         },
         catalog=_catalog(made, catalog),
+        failures=failures,
         messages=made.messages,
         tested=made.tested,
     )
@@ -126,6 +128,13 @@ class _Made:
         self.results: list[Json] = []
         self.messages: dict[str, str] = {}
         self.tested: dict[str, tuple[str, str]] = {}
+
+    def node(self, unique_id: str, result: Json, times: tuple[str, str]) -> None:
+        """A node that ran."""
+        if kind_of(unique_id) in MAKERS:
+            self.relation(unique_id, result, times)
+        elif kind_of(unique_id) == "test":
+            self.test(unique_id, result, times)
 
     def relation(self, unique_id: str, result: Json, times: tuple[str, str]) -> None:
         """A model, seed or snapshot that ran."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from openlineage.client.event_v2 import RunEvent
+from openlineage.client.event_v2 import Run, RunEvent
 from openlineage.client.facet_v2 import column_lineage_dataset, error_message_run
 from openlineage.client.uuid import generate_static_uuid
 from openlineage.common.provider.dbt import DbtCloudArtifactProcessor, ParentRunMetadata
@@ -67,7 +67,7 @@ class StepProcessor(DbtCloudArtifactProcessor):  # type: ignore[misc]  # untyped
             logger=log,
         )
         self.dbt_run_metadata = parent
-        self.failures: list[Exception] = []
+        self.failures = list(documents.failures)
         """Why there are no events of some nodes."""
         self.sql_left_out = 0
         """Nodes whose SQL was not parsed."""
@@ -97,16 +97,15 @@ class StepProcessor(DbtCloudArtifactProcessor):  # type: ignore[misc]  # untyped
                 facet.database, facet.schema, facet.unique_id.removeprefix("seed.")
             )
             job.name = f"{name}.build.seed" if self.command == "build" else f"{name}.seed"
-        if message := self._documents.messages.get(facet.unique_id):
-            run.facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(message, "sql")
         try:
             run.runId = str(generate_static_uuid(_moment(started_at), f"{self._name}/{job.name}".encode()))
             made = self._to_openlineage_events(status, started_at, completed_at, run, job, inputs, output)
-            pair = [made.start, made.complete or made.fail]
+            pair = [made.start, made.complete or self._with_message(made.fail, facet.unique_id)]
         except Exception as error:  # noqa: BLE001 - whatever one node's artifacts hold, there are others
             self.failures.append(error)
             return None
-        _sign(pair[0])
+        for event in pair:
+            _sign(event)
         self._pairs.append(pair)
         return made
 
@@ -152,6 +151,13 @@ class StepProcessor(DbtCloudArtifactProcessor):  # type: ignore[misc]  # untyped
 
     def _lookup_aws_account_id(self, profile: Any) -> None:
         """Ask nobody: it is not the worker's credentials that dbt Cloud works with."""
+
+    def _with_message(self, event: Any, unique_id: str) -> Any:
+        """The end of a node that failed, with what the database said."""
+        if message := self._documents.messages.get(unique_id):
+            told = error_message_run.ErrorMessageRunFacet(message, "sql")
+            event.run = Run(runId=event.run.runId, facets={**event.run.facets, "errorMessage": told})
+        return event
 
     def _key_of(self, unique_id: str) -> str:
         return next((key for key in (f"model.{unique_id}", unique_id) if key in self._documents.tested), "")

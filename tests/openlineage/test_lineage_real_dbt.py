@@ -22,14 +22,15 @@ FILES = {
         "select id, sum({{ var('column', 'amount') }}) as total from {{ ref('stg_orders') }} group by id"
     ),
     "dbt/models/report.sql": "select total from {{ ref('revenue') }}",
-    "dbt/models/copies.sql": "select id from {{ source('raw', 'things') }}",
+    "dbt/models/copies.sql": "select table_name from {{ source('catalog', 'things') }}",
     "dbt/snapshots/history.sql": (
         "{% snapshot history %}{{ config(target_schema='main', unique_key='id', strategy='check',"
         " check_cols='all') }} select * from {{ ref('revenue') }}{% endsnapshot %}"
     ),
     "dbt/tests/no_debts.sql": "select * from {{ ref('stg_orders') }} where amount < 0",
     "dbt/models/models.yml": (
-        "sources:\n  - {name: raw, schema: main, tables: [{name: things, identifier: stg_orders}]}\n"
+        "sources:\n  - name: catalog\n    schema: information_schema\n"
+        "    tables: [{name: things, identifier: tables}]\n"
         "models:\n  - name: stg_orders\n    columns:\n"
         "      - name: id\n        description: Its number\n        data_tests:\n"
         "          - unique: {config: {severity: \"{{ var('severity', 'warn') }}\"}}\n"
@@ -80,7 +81,7 @@ def names(datasets: list[dict[str, Any]]) -> list[str]:
 
 
 def columns(dataset: dict[str, Any]) -> dict[str, Any]:
-    return {one["name"]: one["type"] for one in dataset["facets"]["schema"]["fields"]}
+    return {one["name"]: one.get("type") for one in dataset["facets"]["schema"]["fields"]}
 
 
 def assertions(event: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def test_success(run: Callable[..., Any]) -> None:
         "shop.main.shop.stg_orders.build.run": (["shop.main.orders"], ["shop.main.stg_orders"]),
         "shop.main.shop.revenue.build.run": (["shop.main.stg_orders"], ["shop.main.revenue"]),
         "shop.main.shop.report.build.run": (["shop.main.revenue"], ["shop.main.report"]),
-        "shop.main.shop.copies.build.run": (["shop.main.stg_orders"], ["shop.main.copies"]),
+        "shop.main.shop.copies.build.run": (["shop.information_schema.tables"], ["shop.main.copies"]),
         "shop.main.shop.history.build.snapshot": (["shop.main.revenue"], ["shop.main.history"]),
     }
     revenue = told["shop.main.shop.revenue.build.run"]

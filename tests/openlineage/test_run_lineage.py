@@ -9,6 +9,7 @@ import pytest
 from dbt_artifacts import result, run_results
 from pytest_mock import MockerFixture
 
+from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 from airflow_provider_dbtcloud_dlt.sensors.dbt_cloud import DbtCloudJobRunSensor
@@ -191,6 +192,14 @@ def test_a_database_of_which_nothing_is_known(script: Any, emu: Emulator, told: 
     assert events()[1]["outputs"][0]["namespace"] == f"dbt://{host}/1/10"
 
 
+@pytest.mark.parametrize("value", [" ", 5, "postgres://user:secret@db:5432"])
+def test_a_namespace_that_is_none(value: Any) -> None:
+    """It is refused while the DAG file is parsed; a secret is not repeated."""
+    with pytest.raises(InvalidRequestError, match="lineage_namespace") as refused:
+        operator(lineage_namespace=value)()
+    assert "secret" not in str(refused.value)
+
+
 # --- off, or in trouble ----------------------------------------------------------------------------------
 
 
@@ -225,13 +234,15 @@ def test_nothing_is_done_for_a_task_that_leaves_it_out(
 def test_a_failure_of_lineage_is_one_sentence(
     script: Any, told: Told, events: Events, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The task ends as the run did."""
-    script(manifest={**MANIFEST, "nodes": {"model.shop.orders": {**MODEL, "columns": ["id"]}}})
+    """The task ends as the run did, and other nodes are told of."""
+    broken = {**MODEL, "columns": ["id"]}
+    nodes = {"model.shop.broken": broken, "model.shop.orders": MODEL}
+    script({**GOOD, "unique_id": "model.shop.broken"}, GOOD, manifest={**MANIFEST, "nodes": nodes})
     assert told(operator()).error is None
-    assert events() == []
+    assert len(events()) == 2
     warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
     (warning,) = [line for line in warnings if "OpenLineage" in line]
-    assert "There are no OpenLineage events of job run" in warning
+    assert "There are no OpenLineage events of 1 nodes of job run" in warning
 
 
 def test_sql_that_takes_too_long(

@@ -10,6 +10,7 @@ import jsonschema
 from referencing import Registry, Resource
 
 SPEC = Path(__file__).parents[1] / "openlineage" / "spec"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 OF_EVENTS = "https://openlineage.io/spec/2-0-2/OpenLineage.json"
 # Its packages name these by addresses that lead to no file; one of them has none at all.
 OF_DBT = "https://github.com/OpenLineage/OpenLineage/tree/main/integration/common/openlineage/schema/"
@@ -51,33 +52,32 @@ def _facets(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @functools.cache
-def _registry() -> Registry[Any]:
-    contents = [json.loads(path.read_text()) for path in SPEC.rglob("*.json")]
-    return Registry().with_resources((one["$id"], Resource.from_contents(one)) for one in contents)
-
-
-@functools.cache
 def _validator(url: str) -> Any:
     return jsonschema.Draft202012Validator(
         {"$ref": url},
-        registry=_registry_with_dbt(),
+        registry=_registry(),
         format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER,
     )
 
 
 @functools.cache
-def _registry_with_dbt() -> Registry[Any]:
+def _registry() -> Registry[Any]:
     import openlineage.common.schema
 
-    folder = Path(openlineage.common.schema.__file__).parent
-    made = _registry()
-    for path in folder.glob("dbt-*.json"):
-        content = {**json.loads(path.read_text()), "$schema": "https://json-schema.org/draft/2020-12/schema"}
-        content["$id"] = OF_DBT + path.name
-        made = made.with_resource(content["$id"], Resource.from_contents(content))
-    return made
+    contents = [json.loads(path.read_text()) for path in SPEC.rglob("*.json")]
+    for path in Path(openlineage.common.schema.__file__).parent.glob("dbt-*.json"):
+        # What "$schema" they name does not exist.
+        contents.append({**json.loads(path.read_text()), "$schema": DIALECT, "$id": OF_DBT + path.name})
+    made: Registry[Any] = Registry(retrieve=_of_another_version)
+    return made.with_resources((one["$id"], Resource.from_contents(one)) for one in contents)
+
+
+def _of_another_version(url: str) -> Resource[Any]:
+    """Some facets refer to what an earlier version says of all of them."""
+    assert url.endswith("/OpenLineage.json"), url
+    return Resource.from_contents(json.loads((SPEC / "OpenLineage.json").read_text()))
 
 
 def _of_dbt(name: str) -> str:
-    (definition,) = _registry_with_dbt().contents(OF_DBT + name)["$defs"]
+    (definition,) = _registry().contents(OF_DBT + name)["$defs"]
     return f"{OF_DBT}{name}#/$defs/{definition}"
