@@ -66,6 +66,8 @@ def run(emu: Emulator, told: Callable[..., Any], events: Callable[[], Any]) -> C
                 task_id="transform",
                 job_id=1000,
                 check_interval=0.2,
+                deferrable=False,  # dbt takes its time on a loaded machine
+                log_progress=False,
                 steps_override=list(steps) or None,
                 lineage_namespace=NAMESPACE,
                 **arguments,
