@@ -22,7 +22,7 @@ FILES = {
     "dbt/models/revenue.sql": "select sum({{ var('column', 'amount') }}) as total from {{ ref('orders') }}",
 }
 MODEL, SEED = "shop.main.shop.revenue.build.run", "shop.main.shop.orders.build.seed"
-RUN_SECONDS = 420.0
+RUN_SECONDS = 600.0
 
 Event = dict[str, Any]
 
