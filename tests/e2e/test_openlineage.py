@@ -8,23 +8,48 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbt_artifacts import manifest, result, run_results
 from flights_stack import ACCOUNT_ID, FlightsStack
 from openlineage_events import read_events
 from postgres_server import airflow_database, find_program
-from real_dbt import write_project
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 DAGS = Path(__file__).parent / "lineage_dags"
 DAG = "lineage"
-FILES = {
-    "dbt/seeds/orders.csv": "id,amount\n1,10\n",
-    "dbt/models/revenue.sql": "select sum({{ var('column', 'amount') }}) as total from {{ ref('orders') }}",
+STEP = "Invoke dbt with `dbt build`"
+ORDERS, REVENUE = "model.shop.orders", "model.shop.revenue"
+MANIFEST = manifest(orders={}, revenue={"depends_on": {"nodes": [ORDERS]}})
+RESULTS = {
+    "Good": ("success", run_results(result(ORDERS), result(REVENUE))),
+    "Bad": ("error", run_results(result(REVENUE, "error", message="no table x"))),
 }
-MODEL, SEED = "shop.main.shop.revenue.build.run", "shop.main.shop.orders.build.seed"
 RUN_SECONDS = 600.0
 
 Event = dict[str, Any]
+
+
+def configuration() -> dict[str, Any]:
+    """Two jobs for the emulator, whose runs pretend to have left dbt's artifacts."""
+    jobs = [
+        {
+            "name": name,
+            "steps": ["dbt build"],
+            "script": {
+                "seconds": 2,
+                "concurrent": True,
+                "steps": [[STEP, outcome, "Done."]],
+                "artifacts": {"run_results.json": results, "manifest.json": MANIFEST},
+            },
+        }
+        for name, (outcome, results) in RESULTS.items()
+    ]
+    return {
+        "account": {"id": ACCOUNT_ID, "token_env": "DBT_EMULATOR_TOKEN"},
+        "projects": [{"name": "Shop", "dir": "."}],
+        "environments": [{"name": "Production"}],
+        "jobs": jobs,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +58,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Event]]:
     if not os.environ.get("CI"):
         pytest.importorskip("airflow.providers.openlineage", reason="the extra openlineage is not installed")
     folder = tmp_path_factory.mktemp("lineage")
-    config = write_project(folder, FILES, {"steps": ["dbt build"]}) / "emulator.yaml"
-    content = json.loads(config.read_text())
-    content["account"] = {"id": ACCOUNT_ID, "token_env": "DBT_EMULATOR_TOKEN"}
-    config.write_text(json.dumps(content))
+    (folder / "emulator.yaml").write_text(json.dumps(configuration()))  # JSON is YAML
     told = folder / "events.jsonl"
     transport = {"type": "file", "log_file_path": str(told), "append": True}
     env = {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport)}
@@ -45,7 +67,9 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Event]]:
     with ExitStack() as running:
         if initdb := find_program("initdb"):
             env |= running.enter_context(airflow_database(initdb))
-        stack = running.enter_context(FlightsStack(folder, dags=DAGS, emulator_config=config, env=env))
+        stack = running.enter_context(
+            FlightsStack(folder, dags=DAGS, emulator_config=folder / "emulator.yaml", env=env)
+        )
         api = stack.airflow.api
         api.wait_for_dag(DAG)
         api.unpause(DAG)
@@ -74,18 +98,15 @@ def test_dbts_nodes_hang_under_the_task(events: list[Event], task: str) -> None:
     of_task = of_job(events, f"{DAG}.{task}")
     assert {one["eventType"] for one in of_task} >= {"START", "COMPLETE"}
     nodes = below(events, task)
-    assert [(one["job"]["name"], one["eventType"]) for one in nodes] == [
-        (SEED, "START"),
-        (SEED, "COMPLETE"),
-        (MODEL, "START"),
-        (MODEL, "COMPLETE"),
-    ]
+    names = [one["job"]["name"].removeprefix("wh.main.shop.") for one in nodes]
+    assert names == ["orders.build.run", "orders.build.run", "revenue.build.run", "revenue.build.run"]
+    assert [one["eventType"] for one in nodes] == ["START", "COMPLETE"] * 2
     (dag_run_id,) = {one["run"]["runId"] for one in of_job(events, DAG)}
     for one in nodes:
         parent = one["run"]["facets"]["parent"]
         assert parent["run"]["runId"] == of_task[-1]["run"]["runId"]
         assert parent["root"]["run"]["runId"] == dag_run_id
-    assert [one["name"] for one in nodes[-1]["inputs"]] == ["shop.main.orders"]
+    assert [one["name"] for one in nodes[-1]["inputs"]] == ["wh.main.orders"]
 
 
 def test_a_failed_run(events: list[Event]) -> None:

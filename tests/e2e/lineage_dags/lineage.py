@@ -5,17 +5,13 @@ from airflow.sdk import dag
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 from airflow_provider_dbtcloud_dlt.sensors.dbt_cloud import DbtCloudJobRunSensor
 
-BROKEN = ["dbt run --vars '{column: nowhere}'"]
 
-
-@dag(schedule=None, default_args={"lineage_namespace": "duckdb:///shop.duckdb"})
+@dag(schedule=None, default_args={"lineage_namespace": "snowflake://org-account"})
 def lineage():
-    build = DbtCloudRunJobOperator(task_id="build", job_name="Build")
-    start = DbtCloudRunJobOperator(task_id="start", job_name="Build", wait_for_termination=False)
+    build = DbtCloudRunJobOperator(task_id="build", job_name="Good")
+    start = DbtCloudRunJobOperator(task_id="start", job_name="Good", wait_for_termination=False)
     wait = DbtCloudJobRunSensor(task_id="wait", run_id=start.output)
-    fail = DbtCloudRunJobOperator(
-        task_id="fail", job_name="Build", steps_override=BROKEN, trigger_rule="all_done"
-    )
+    fail = DbtCloudRunJobOperator(task_id="fail", job_name="Bad")
     build >> start >> wait >> fail
 
 
