@@ -19,8 +19,10 @@ from airflow_provider_dbtcloud_dlt.links.dbt_cloud import JOB_RUN_ID, JOB_RUN_UR
 from airflow_provider_dbtcloud_dlt.triggers.event import RunEvent
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
+    from airflow_provider_dbtcloud_dlt.openlineage.lineage import RunLineage
     from airflow_provider_dbtcloud_dlt.run_results import Use
 
 
@@ -32,7 +34,10 @@ class WaitsForRun(BaseOperator):
     hook_params: Mapping[str, Any]
     outage_tolerance: float | None
     log_results: bool
+    emit_lineage: bool
+    lineage_namespace: str | None
     operator_extra_links = (DbtCloudRunLink(),)
+    _lineage: RunLineage | None = None
 
     @cached_property
     def hook(self) -> DbtCloudHook:
@@ -53,6 +58,7 @@ class WaitsForRun(BaseOperator):
             )
         check_id_argument("account_id", self.account_id)
         check_hook_params(self.hook_params)
+        check_lineage_namespace(self.lineage_namespace)
 
     def _show_run(self, context: Context, run: Run) -> None:
         """Push the run's page and id, so that they are there while the task waits."""
@@ -79,7 +85,29 @@ class WaitsForRun(BaseOperator):
             ask_nodes=lambda with_steps: self._report(context, with_steps, uses),
         )
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
+        """Emit OpenLineage's events of the run, when the provider asks for them at the task's end."""
+        from airflow_provider_dbtcloud_dlt.openlineage.task import emit_all  # no DAG file needs it
+
+        return self._lineage.emit() if self._lineage else emit_all((), self.log)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
+        """Likewise, when the task has failed."""
+        return self.get_openlineage_facets_on_complete(task_instance)
+
+    def _collect_lineage(self, context: Context) -> list[Use]:
+        """What makes OpenLineage's events; nothing if it is off."""
+        if not self.emit_lineage:
+            return []
+        from airflow_provider_dbtcloud_dlt.openlineage.lineage import RunLineage  # no DAG file needs it
+
+        self._lineage = RunLineage.wanted(
+            self.hook.get_conn(), context["ti"], self.lineage_namespace, self.log
+        )
+        return [self._lineage.collect] if self._lineage else []
+
     def _report(self, context: Context, run: Run, uses: Sequence[Use]) -> str:
+        uses = [*self._collect_lineage(context), *uses]
         if not (self.log_results or uses):
             return ""
         from airflow_provider_dbtcloud_dlt.results.telling import summary  # no DAG file needs them
@@ -157,6 +185,25 @@ class WaitsForRun(BaseOperator):
             },
         )
         raise AssertionError("defer() does not return")  # pragma: no cover
+
+
+def check_lineage_namespace(value: Any) -> None:
+    """Refuse, as far as it is known while the DAG file is parsed, what names no database.
+
+    Raises:
+        InvalidRequestError: the sentence says what is wrong.
+    """
+    if value is None or not is_plain(value):
+        return
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequestError(
+            "lineage_namespace must be an address such as 'postgres://db.example.com:5432', or left out, got "
+            f"{value!r}."
+        )
+    if "@" in value:  # the value itself is not told
+        raise InvalidRequestError(
+            "lineage_namespace holds a user name or password, which everyone could read: leave it out."
+        )
 
 
 def check_hook_params(hook_params: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError, Run
 from airflow_provider_dbtcloud_dlt.client.artifacts import PAUSES, RunArtifacts
@@ -23,6 +23,8 @@ MANIFEST = "manifest.json"
 
 XCOM_KEY = "dbt_cloud_run_results"
 """Where a task leaves the summary."""
+
+_ResultT = TypeVar("_ResultT")
 
 Use = Callable[[RunArtifacts, Outcome], None]
 """Makes something of a run's artifacts and its outcome."""
@@ -94,7 +96,7 @@ def opened_results(
         run = client.get_run(run.id, include_related=["run_steps"])
     with tempfile.TemporaryDirectory(prefix="dbt-cloud-run-") as folder:
         artifacts = RunArtifacts.listed(client, run, Path(folder), log, sleep, pauses)
-        yield artifacts, _Reader(artifacts, log, max_bytes).outcome(with_manifest=with_manifest)
+        yield artifacts, Reader(artifacts, log, max_bytes).outcome(with_manifest=with_manifest)
 
 
 @contextmanager
@@ -115,8 +117,14 @@ def _tell(run: Run, outcome: Outcome, log: Logger) -> str:
     return telling.clause(outcome)
 
 
-class _Reader:
-    """Reads a run's artifacts; what can't be read is told and left out."""
+class Reader:
+    """Reads a run's artifacts; what can't be read is told and left out.
+
+    Args:
+        artifacts: the run's.
+        log: where to.
+        max_bytes: the size of a file above which it is not read.
+    """
 
     def __init__(self, artifacts: RunArtifacts, log: Logger, max_bytes: int | None) -> None:
         self._artifacts = artifacts
@@ -124,45 +132,35 @@ class _Reader:
         self._max_bytes = max_bytes
 
     def outcome(self, *, with_manifest: bool) -> Outcome:
+        """How the run's nodes ended."""
         results = latest(one for name in FILES for one in self._results(name))
         nodes = self._nodes(results.values()) if with_manifest else {}
         return Outcome(results, nodes, self._artifacts.by_step)
 
-    def _results(self, name: str) -> Iterator[NodeResult]:
+    def own(self, name: str) -> Iterator[tuple[int | None, Path]]:
+        """An artifact of each step that has written it: other steps may show that of the step before."""
         before: Path | None = None
         for step, paths in self._artifacts.by_step.items():
             if name not in paths:
                 continue
-            file = self._file(step, name)
+            file = self.file(step, name)
             if file is None or (before and filecmp.cmp(before, file, shallow=False)):
-                continue  # a step that writes none may show that of the step before
+                continue
             before = file
-            read = partial(read_results, step=step, name=name)
-            yield from self._read(file, step, name, read) or ()
+            yield step, file
 
-    def _nodes(self, results: Collection[NodeResult]) -> dict[str, Node]:
-        """What the manifests say of the nodes that ran.
-
-        All steps have much the same: an earlier step's is read only for results that the later ones do not
-        know as they are, such as after a ``--target`` of another schema.
-        """
-        found: dict[str, Node] = {}
-        for step, paths in reversed(list(self._artifacts.by_step.items())):
-            wanted = {one.unique_id for one in results if one.step == step and not _is_known(one, found)}
-            if wanted and MANIFEST in paths and (file := self._file(step, MANIFEST)):
-                nodes = self._read(file, step, MANIFEST, read_nodes) or {}
-                wanted |= {one.unique_id for one in results} - found.keys()
-                found |= {unique_id: nodes[unique_id] for unique_id in wanted & nodes.keys()}
-        return found
-
-    def _file(self, step: int | None, name: str) -> Path | None:
+    def file(self, step: int | None, name: str) -> Path | None:
+        """Where an artifact is; None if it can't be had."""
         try:
             return self._artifacts.file(step, name)
         except DbtCloudError as error:
             self._log.warning("%s of step %s can't be had. %s", name, step, error)
             return None
 
-    def _read(self, file: Path, step: int | None, name: str, read: Callable[[Any], Any]) -> Any:
+    def read(
+        self, file: Path, step: int | None, name: str, read: Callable[[Any], _ResultT]
+    ) -> _ResultT | None:
+        """What `read` makes of a file's content; None if it is too large, or `read` raises a ValueError."""
         size = file.stat().st_size
         if self._max_bytes is not None and size > self._max_bytes:
             self._log.info("%s of step %s is not read here: it has %d MB.", name, step, size // 1_000_000)
@@ -174,6 +172,25 @@ class _Reader:
         except ValueError as error:  # of mmap too: the file is empty
             self._log.warning("%s of step %s can't be read: %s.", name, step, error)
             return None
+
+    def _results(self, name: str) -> Iterator[NodeResult]:
+        for step, file in self.own(name):
+            yield from self.read(file, step, name, partial(read_results, step=step, name=name)) or ()
+
+    def _nodes(self, results: Collection[NodeResult]) -> dict[str, Node]:
+        """What the manifests say of the nodes that ran.
+
+        All steps have much the same: an earlier step's is read only for results that the later ones do not
+        know as they are, such as after a ``--target`` of another schema.
+        """
+        found: dict[str, Node] = {}
+        for step, paths in reversed(list(self._artifacts.by_step.items())):
+            wanted = {one.unique_id for one in results if one.step == step and not _is_known(one, found)}
+            if wanted and MANIFEST in paths and (file := self.file(step, MANIFEST)):
+                nodes = self.read(file, step, MANIFEST, read_nodes) or {}
+                wanted |= {one.unique_id for one in results} - found.keys()
+                found |= {unique_id: nodes[unique_id] for unique_id in wanted & nodes.keys()}
+        return found
 
 
 def _is_known(result: NodeResult, nodes: dict[str, Node]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, Run
 from airflow_provider_dbtcloud_dlt.lineage import table_uri
 from airflow_provider_dbtcloud_dlt.results.manifest import Node
 from airflow_provider_dbtcloud_dlt.results.outcome import NodeResult, Outcome
+from airflow_provider_dbtcloud_dlt.results.relation import relation_parts
 from airflow_provider_dbtcloud_dlt.run_results import opened_results
 
 if TYPE_CHECKING:
@@ -27,17 +27,6 @@ TOLD_ASSETS = 40
 
 RETRIED_RUNS = 20
 """How many runs back that were taken up one after the other."""
-
-_PART = re.compile(r'"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]|([^.]+)')
-
-
-def relation_parts(relation: str) -> tuple[str | None, str | None, str | None]:
-    """Database, schema and table of a relation as SQL names it, such as ``"shop"."main"."orders"``."""
-    names = [
-        "".join(match.groups("")).replace('""', '"').replace("``", "`") for match in _PART.finditer(relation)
-    ]
-    database, schema, table = ([None, None, None, *names])[-3:]
-    return database, schema, table
 
 
 def relation_uri(result: NodeResult, node: Node | None, pattern: str | None) -> str:

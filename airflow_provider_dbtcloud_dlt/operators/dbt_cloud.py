@@ -124,6 +124,11 @@ class DbtCloudRunJobOperator(WaitsForRun):
             `DbtCloudAssetEventsOperator`.
         asset_uri: how relations are called as assets: a URI with ``{table}``, and ``{database}`` and
             ``{schema}`` as need be. Default: ``dbt://{database}/{schema}/{table}``.
+        emit_lineage: emit OpenLineage's events of what the run has read, written and tested, if Airflow's
+            OpenLineage provider is installed and on.
+        lineage_namespace: how the run's database is called in OpenLineage, such as
+            ``postgres://db.example.com:5432``. Default: as dbt Cloud's connection says, if the token may see
+            that.
         hook_params: further arguments of `DbtCloudHook`.
         openlineage_inject_parent_job_info: accepted from the official provider's tasks; has no effect.
 
@@ -167,6 +172,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         "dbt_vars",
         "save_artifacts",
         "asset_uri",
+        "lineage_namespace",
     )
     template_fields_renderers = {"loaded": "py", "dbt_vars": "py"}
     ui_color = "#ff694a"
@@ -214,6 +220,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
         save_artifacts: str | None = None,
         emit_assets: bool = False,
         asset_uri: str | None = None,
+        emit_lineage: bool = True,
+        lineage_namespace: str | None = None,
         hook_params: Mapping[str, Any] | None = None,
         openlineage_inject_parent_job_info: bool = False,
         **kwargs: Any,
@@ -269,6 +277,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
         self.save_artifacts = save_artifacts
         self.emit_assets = emit_assets
         self.asset_uri = asset_uri
+        self.emit_lineage = emit_lineage
+        self.lineage_namespace = lineage_namespace
         self.hook_params = dict(hook_params or {})
         self.run_id: int | None = None
         self._claim: Claim | None = None  # on a run of this task's; none on one that it joined

@@ -95,6 +95,11 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         log_results: at the run's end, tell in the task's log how dbt's nodes ended, and leave a summary in
             the XCom ``dbt_cloud_run_results``. Where the wait ends in the triggerer, only of a run that has
             failed.
+        emit_lineage: emit OpenLineage's events of what the run has read, written and tested, if Airflow's
+            OpenLineage provider is installed and on: then the sensor ends on a worker.
+        lineage_namespace: how the run's database is called in OpenLineage, such as
+            ``postgres://db.example.com:5432``. Default: as dbt Cloud's connection says, if the token may see
+            that.
         hook_params: further arguments of `DbtCloudHook`.
         **kwargs: of `BaseSensorOperator`: ``timeout`` (seconds, default 7 days; ends without a retry),
             ``soft_fail``, ``mode`` …
@@ -116,6 +121,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         "project_name",
         "environment_name",
         "after",
+        "lineage_namespace",
     )
     ui_color = "#ffb59e"
     start_in_triggerer = False  # until all is set: Airflow asks in between
@@ -133,6 +139,8 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         poke_interval: timedelta | float | None = None,
         outage_tolerance: float | timedelta | None = None,
         log_results: bool = True,
+        emit_lineage: bool = True,
+        lineage_namespace: str | None = None,
         hook_params: Mapping[str, Any] | None = None,
         job_id: int | str | None = None,
         job_name: str | None = None,
@@ -153,6 +161,8 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
             None if outage_tolerance is None else seconds("outage_tolerance", outage_tolerance)
         )
         self.log_results = log_results
+        self.emit_lineage = emit_lineage
+        self.lineage_namespace = lineage_namespace
         self.hook_params = dict(hook_params or {})
         self.job_id = job_id
         self.job_name = job_name
@@ -408,6 +418,7 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
             pushes_result=self.do_xcom_push,
             on_worker=outcomes_on_worker(self),
             log_results=self.log_results,
+            emit_lineage=self.emit_lineage,
         )
         path, arguments = trigger.serialize()
         return StartTriggerArgs(

@@ -138,6 +138,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         pushes_result: push the run's id as the task's result.
         on_worker: outcomes for which the task goes on, and ends, on a worker.
         log_results: tell how the nodes of a run that failed ended.
+        emit_lineage: go on, and end, on a worker if OpenLineage is on: only there Airflow tells it of tasks.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         pushes_result: bool = True,
         on_worker: Sequence[Outcome] = (),
         log_results: bool = True,
+        emit_lineage: bool = True,
     ) -> None:
         # Nothing is checked here: an error while Airflow builds a trigger would take all others along.
         super().__init__()  # type: ignore[no-untyped-call]
@@ -171,14 +173,16 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
         self.pushes_result = pushes_result
         self.on_worker = on_worker
         self.log_results = log_results
+        self.emit_lineage = emit_lineage
         self.timeout_after: datetime | None = None
         """Airflow's own limit for this try, which Airflow sets: it outlives a triggerer's restart."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow keeps in its database."""
         path, arguments = stored(self)
-        if self.log_results:
-            del arguments["log_results"]  # an earlier release does not know it
+        for name in ("log_results", "emit_lineage"):
+            if arguments[name]:
+                del arguments[name]  # an earlier release does not know it
         return path, arguments
 
     @property
@@ -274,7 +278,8 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
 
     async def _end_as(self, ending: Ending, wait: SensorWait, poller: Poller) -> TriggerEvent:
         outcome = self._outcome(ending, wait)
-        if outcome not in self.on_worker:
+        is_on_worker = outcome in self.on_worker or await self._is_told_to_openlineage()
+        if not is_on_worker:
             if outcome == "success":
                 duration = wait.run and wait.run.duration
                 self.log.info("Job run %s has completed successfully in %s.", wait.run_id, duration)
@@ -290,7 +295,15 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
             "end_time": wait.end_time,
             "execution_deadline": wait.execution_deadline,
         }
-        return self._end(outcome, ended)
+        return _resumption(ended) if is_on_worker else self._end(outcome, ended)
+
+    async def _is_told_to_openlineage(self) -> bool:
+        """Whether Airflow is to tell OpenLineage of the task, which it does on a worker only."""
+        if not self.emit_lineage:
+            return False
+        from airflow_provider_dbtcloud_dlt.openlineage.task import is_on  # no DAG file needs it
+
+        return await asyncio.to_thread(is_on)  # the first time it imports the provider
 
     def _outcome(self, ending: Ending, wait: SensorWait) -> Outcome:
         if ending.status == "success":

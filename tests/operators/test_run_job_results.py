@@ -17,12 +17,12 @@ from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
 from airflow_provider_dbtcloud_dlt.compat import AirflowSkipException, AirflowTaskTimeout
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunException
-from airflow_provider_dbtcloud_dlt.operators.dbt_assets import relation_parts
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import (
     DbtCloudAssetEventsOperator,
     DbtCloudGetJobRunArtifactOperator,
     DbtCloudRunJobOperator,
 )
+from airflow_provider_dbtcloud_dlt.results.relation import relation_parts
 from airflow_provider_dbtcloud_dlt.sensors.dbt_cloud import DbtCloudJobRunSensor
 
 STEPS = [("Invoke dbt with `dbt build`", "success", "Done.")]

@@ -138,3 +138,11 @@ def test_a_dag_file_does_not_load_what_reads_results():
     """A run's results, projects and commands are read when there is a run."""
     loaded = loaded_by(f"import {NAME}.operators.dbt_cloud, {NAME}.operators.dlt, {NAME}.sensors.dbt_cloud")
     assert [name for name in loaded if name.startswith((f"{NAME}.results", f"{NAME}.run_results"))] == []
+
+
+def test_a_dag_file_does_not_load_openlineage():
+    """Nor what tells it of runs; of its provider Airflow itself reads the description."""
+    loaded = loaded_by(f"import {NAME}.operators.dbt_cloud, {NAME}.operators.dlt, {NAME}.sensors.dbt_cloud")
+    provider = "airflow.providers.openlineage"
+    known = {provider, f"{provider}.get_provider_info"}
+    assert [name for name in loaded - known if "openlineage" in name.split(".")] == []

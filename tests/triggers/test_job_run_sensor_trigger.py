@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +64,7 @@ def trigger(run_id: Any = None, **more: Any) -> DbtCloudRunSensorTrigger:
         "run_id": run_id,
         "poll_interval": 0.05,
         "log_results": False,
+        "emit_lineage": False,
         **more,
     }
     return DbtCloudRunSensorTrigger(**arguments)
@@ -464,6 +466,26 @@ def test_outcomes_for_a_worker(
         "execution_deadline",
     }
     assert ("wait", "return_value") not in airflow.xcoms
+
+
+@pytest.mark.parametrize(("emit_lineage", "kind"), [(True, TriggerEvent), (False, TaskSuccessEvent)])
+def test_task_of_which_openlineage_is_told(
+    emu: Emulator, airflow: FakeAirflow, monkeypatch: pytest.MonkeyPatch, emit_lineage: bool, kind: type
+) -> None:
+    """It ends on a worker: Airflow's listeners are told of tasks there only."""
+    if not os.environ.get("CI"):
+        pytest.importorskip("airflow.providers.openlineage", reason="the extra openlineage is not installed")
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", '{"type": "console"}')
+    run_id = emu.trigger()
+    event = event_of(trigger(run_id, emit_lineage=emit_lineage))
+    assert type(event) is kind
+    if emit_lineage:
+        assert (event.payload["status"], event.payload["run_id"]) == ("success", run_id)
+
+
+def test_openlineage_that_is_off(emu: Emulator, airflow: FakeAirflow) -> None:
+    """Nothing speaks against ending in the triggerer."""
+    assert isinstance(event_of(trigger(emu.trigger(), emit_lineage=True)), TaskSuccessEvent)
 
 
 def test_mistake_for_a_worker(emu: Emulator, airflow: FakeAirflow) -> None:
