@@ -11,6 +11,9 @@ PYTEST_ARGS ?=
 # The bench's command line, such as `--parts waits --sizes 10,100 --repeats 1`.
 BENCH_ARGS ?= --picture docs/images/bench.svg
 
+# Added to the cluster's command line, such as `--runs 40` or `--stay`.
+CLUSTER_ARGS ?=
+
 # Added to the fault matrix's command line, such as `--rows token,cleared`.
 FAULTS_ARGS ?=
 
@@ -22,7 +25,7 @@ INPUTS := pyproject.toml $(PINS) $(PACKAGE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo airflow test faults bench lint docs audit release clean
+.PHONY: help demo airflow test faults cluster bench lint docs audit release clean
 
 help: ## show this list
 	@echo "usage: make TARGET [PYTHON=python3.12]"
@@ -39,6 +42,9 @@ test: $(VENV)/.installed ## run the tests, without the slow ones (all of them: P
 
 faults: $(VENV)/.installed-official ## kill workers, triggerers and dbt Cloud under this provider and the official one: a table, in an hour and a half
 	@$(BIN)/python tools/faults.py $(FAULTS_ARGS)
+
+cluster: $(VENV)/.installed-cluster ## run docker-compose.yaml's Airflow without Docker, with Celery, and kill parts of it: in ten minutes
+	@$(BIN)/python tools/cluster.py $(CLUSTER_ARGS)
 
 bench: $(VENV)/.installed-bench ## measure what waiting costs with this provider and the official one: tables and a picture, in an hour
 	@$(BIN)/python tools/bench.py $(BENCH_ARGS)
@@ -87,7 +93,10 @@ $(VENV)/.installed-official: $(VENV)/.installed
 	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[official]",--editable ".[official]")
 	@touch $@
 
-$(VENV)/.installed-bench: $(VENV)/.installed-official
+$(VENV)/.installed-cluster: $(VENV)/.installed-cluster ## run docker-compose.yaml's Airflow without Docker, with Celery, and kill parts of it: in ten minutes
+	@$(BIN)/python tools/cluster.py $(CLUSTER_ARGS)
+
+bench: $(VENV)/.installed-official
 	@echo "Installing matplotlib into $(VENV)"
 	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[bench]",--editable ".[bench]")
 	@touch $@

@@ -97,6 +97,9 @@ def context() -> Callable[..., Any]:
 class Triggerer:
     """Stands in for what Airflow does between a task's deferral and its resumption."""
 
+    patience = 120.0
+    """Seconds until a trigger must have come to its end: dbt takes its time on a loaded machine."""
+
     @staticmethod
     def deferral(operator: Any, context: Any) -> Any:
         """Execute an operator that must defer; return the deferral."""
@@ -106,8 +109,7 @@ class Triggerer:
             operator.execute(context)
         return deferred.value
 
-    @staticmethod
-    def event(trigger: Any) -> Any:
+    def event(self, trigger: Any) -> Any:
         """Run a trigger, as it is built again from what Airflow stores of it; return its event's payload."""
         path, arguments = trigger.serialize()
         module, _, name = path.rpartition(".")
@@ -117,7 +119,7 @@ class Triggerer:
         async def first() -> Any:
             return [event.payload async for event in again.run()]
 
-        (payload,) = asyncio.run(asyncio.wait_for(first(), 120))  # dbt takes its time on a loaded machine
+        (payload,) = asyncio.run(asyncio.wait_for(first(), self.patience))
         return payload
 
     @staticmethod

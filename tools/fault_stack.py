@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import yaml
@@ -156,11 +156,26 @@ class TaskProcess:
         self.worker.resume()
 
 
+class Stage(Protocol):
+    """Where trials are played: Airflow, with its API, and the emulator, with its client."""
+
+    airflow: Any
+    emulator: Any
+
+
+def runs_of(stage: Stage, trials: Trials) -> Iterator[Run]:
+    """All dbt runs that were ever started for some trials, oldest first."""
+    found: Iterator[Run] = stage.emulator.client.list_runs(
+        job_definition_id=trials.job_id, order_by="id", include_related=["trigger"]
+    )
+    return found
+
+
 @dataclass(frozen=True)
 class Batch:
     """DAG runs of some trials, which were started together."""
 
-    stack: "FaultStack"
+    stack: Stage
     number: int
     dag_runs: dict[Trials, str]
 
@@ -169,7 +184,7 @@ class Batch:
         found = []
         for trials, run_id in self.dag_runs.items():
             runs: dict[str, list[Run]] = {}
-            for run in self.stack.runs(trials):
+            for run in runs_of(self.stack, trials):
                 if run.trigger is not None:
                     runs.setdefault(run.trigger.schema_override or "", []).append(run)
             for one in self.stack.airflow.api.task_instances(trials.dag_id, run_id):
@@ -184,7 +199,7 @@ class Batch:
     def has_run(self, trial: Trial) -> bool:
         """Whether a dbt run has been started for a trial by now."""
         schema = f"{self.number}_{trial.number}"
-        runs = self.stack.runs(trial.trials)
+        runs = runs_of(self.stack, trial.trials)
         return any(run.trigger is not None and run.trigger.schema_override == schema for run in runs)
 
     def knows_its_run(self, trial: Trial) -> bool:
@@ -280,12 +295,6 @@ class FaultStack(Startable):
             self,
             self._batches,
             {one: self.airflow.api.trigger(one.dag_id, conf=conf) for one in trials},
-        )
-
-    def runs(self, trials: Trials) -> Iterator[Run]:
-        """All dbt runs that were ever started for these trials, oldest first."""
-        return self.emulator.client.list_runs(
-            job_definition_id=trials.job_id, order_by="id", include_related=["trigger"]
         )
 
     def end_runs(self) -> None:

@@ -15,8 +15,39 @@ START_SECONDS = 60.0
 NO_PROXY = {"http": "", "https": ""}  # it is on this machine
 
 
+class EmulatorAPI:
+    """An emulator that runs: a client of its API, and what only an emulator can do, as ``admin``.
+
+    Args:
+        url: its address.
+        token: the account's API token.
+        account_id: the account.
+        verify: the certificate of the authority that signs for it, if it is its own.
+    """
+
+    def __init__(self, url: str, token: str, account_id: int, *, verify: str | bool = True) -> None:
+        self._url = url
+        self._token = token
+        self._verify = verify
+        self.client = DBTCloudClientV2(token, account_id, f"{url}/api", proxies=NO_PROXY, verify=verify)
+
+    def admin(self, method: str, path: str, /, **body: Any) -> Any:
+        """Make a request below ``/emulator/``: faults, clock, token."""
+        answer = requests.request(
+            method,
+            f"{self._url}/emulator/{path}",
+            json=body or None,
+            headers={"Authorization": f"Token {self._token}"},
+            proxies=NO_PROXY,
+            verify=self._verify,
+            timeout=30,
+        )
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
 class LocalEmulator(Startable):
-    """The emulator's process, a client of it, and what only an emulator can do, as ``admin``.
+    """The emulator's process, with what `EmulatorAPI` has.
 
     Use it as a context manager, or call ``start`` and ``stop``. After a ``kill`` it starts again on the same
     port, with the runs that it had.
@@ -36,7 +67,7 @@ class LocalEmulator(Startable):
     """
 
     url: str
-    client: DBTCloudClientV2
+    _api: EmulatorAPI
 
     def __init__(
         self,
@@ -76,7 +107,11 @@ class LocalEmulator(Startable):
         )
         self._port = wait_for_file(port_file, self._service, START_SECONDS)
         self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
-        self.client = self._make_client()
+        self._connect()
+
+    @property
+    def client(self) -> DBTCloudClientV2:
+        return self._api.client
 
     @property
     def state(self) -> Path:
@@ -92,10 +127,6 @@ class LocalEmulator(Startable):
     def trust(self) -> dict[str, str]:
         """Environment variables of whoever shall trust its certificate."""
         return {name: str(self.authority) for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")}
-
-    @property
-    def _verify(self) -> str | bool:
-        return str(self.authority) if self._tls else True
 
     def check(self) -> None:
         """Raise ServiceError if its process has ended."""
@@ -119,23 +150,12 @@ class LocalEmulator(Startable):
         token = secrets.token_urlsafe(24)
         self.admin("POST", "token", token=token)
         self.token = token
-        self.client = self._make_client()
+        self._connect()
 
-    def _make_client(self) -> DBTCloudClientV2:
-        return DBTCloudClientV2(
-            self.token, self.account_id, f"{self.url}/api", proxies=NO_PROXY, verify=self._verify
-        )
+    def _connect(self) -> None:
+        verify = str(self.authority) if self._tls else True
+        self._api = EmulatorAPI(self.url, self.token, self.account_id, verify=verify)
 
     def admin(self, method: str, path: str, /, **body: Any) -> Any:
         """Make a request below ``/emulator/``: faults, clock, token."""
-        answer = requests.request(
-            method,
-            f"{self.url}/emulator/{path}",
-            json=body or None,
-            headers={"Authorization": f"Token {self.token}"},
-            proxies=NO_PROXY,
-            verify=self._verify,
-            timeout=30,
-        )
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return self._api.admin(method, path, **body)

@@ -56,16 +56,18 @@ def airflow_database(initdb: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def postgres(initdb: Path, *, user: str, password: str, database: str) -> Iterator[int]:
+def postgres(
+    initdb: Path, *, user: str, password: str, database: str, port: int | None = None
+) -> Iterator[int]:
     """A server with a user and a database, by its port on this machine; it asks for the password.
 
-    What it holds is of no worth: it does not wait for the disk.
+    What it holds is of no worth: it does not wait for the disk. Without a port it takes a free one.
     """
     with folder_of("postgres") as (folder, as_user):
         secret = folder / "password"
         secret.write_text(password, encoding="utf-8")
         secret.chmod(0o644)
-        data, port = folder / "data", free_port()
+        data, port = folder / "data", port or free_port()
         access = ["-A", "scram-sha-256", "-U", user, "-E", "UTF8", f"--pwfile={secret}"]
         run(*as_user, initdb, *access, "-D", data)
         control = [*as_user, initdb.with_name("pg_ctl"), "-D", data, "-w", "-l", folder / "log"]

@@ -71,6 +71,15 @@ class Service:
         if self in _running and not self.alive:
             raise ServiceError(f"{self.name} ended with status {self.popen.returncode}.\n{self.log_tail()}")
 
+    @property
+    def memory(self) -> int:
+        """Bytes that it and all that it started take; what they share is counted once."""
+        total = 0
+        for process in _family(self):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += process.memory_full_info().pss
+        return total
+
     def log_tail(self, lines: int = 40) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return f"--- the end of {self.log}\n" + "\n".join(text.splitlines()[-lines:])

@@ -35,9 +35,9 @@ def test_a_whole_airflow_is_there():
     assert set(LASTING) == {*AIRFLOW, "emulator", "postgres", "redis"}
 
 
-@pytest.mark.parametrize("name", ["worker", "triggerer"])
+@pytest.mark.parametrize("name", ["scheduler", "triggerer", "worker"])
 def test_there_are_two_of_what_can_die(name):
-    """A worker and a triggerer can be killed, and another takes over."""
+    """A scheduler, a worker or a triggerer can be killed, and another takes over."""
     assert SERVICES[name]["deploy"]["replicas"] == 2
 
 
