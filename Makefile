@@ -1,8 +1,11 @@
 # On a fresh clone this needs only make and Python 3.11 to 3.13; everything else comes from PyPI.
 
-# Which Python makes the environment (empty: the first suitable one on PATH), and where it is made.
+# Which Python makes the environment (empty: the first suitable one on PATH), with which Airflow, and where it is made.
 PYTHON ?=
-VENV ?= .venv
+SUPPORTED := 3.1.8 3.2.2 3.3.2
+NEWEST := $(lastword $(SUPPORTED))
+AIRFLOW ?= $(NEWEST)
+VENV ?= .venv$(if $(filter-out $(NEWEST),$(AIRFLOW)),-$(AIRFLOW))
 # What is installed into it: empty for this checkout, editable; or a wheel, which is then what the tests see.
 PACKAGE ?=
 # Added to pytest's command line; `-m ""` runs the slow tests too, as CI does.
@@ -18,17 +21,19 @@ CLUSTER_ARGS ?=
 FAULTS_ARGS ?=
 
 BIN := $(VENV)/bin
-PINS := .ci/constraints.txt
+PINS := .ci/constraints$(if $(filter-out $(NEWEST),$(AIRFLOW)),-$(AIRFLOW)).txt
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(PINS)
 # These change when the environment has to be brought up to date.
 INPUTS := pyproject.toml $(PINS) $(PACKAGE)
 
+$(if $(filter $(AIRFLOW),$(SUPPORTED)),,$(error AIRFLOW=$(AIRFLOW) is none of the versions that have pins: $(SUPPORTED)))
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo airflow test faults cluster bench lint docs audit release clean
+.PHONY: help demo airflow test test-all faults cluster bench lint docs audit release clean
 
 help: ## show this list
-	@echo "usage: make TARGET [PYTHON=python3.12]"
+	@echo "usage: make TARGET [PYTHON=python3.12] [AIRFLOW=$(firstword $(SUPPORTED))]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed ## load, transform and show a month of flights in a real Airflow, without a dbt Cloud account
@@ -39,6 +44,13 @@ airflow: $(VENV)/.installed ## the same, but Airflow stays up for looking around
 
 test: $(VENV)/.installed ## run the tests, without the slow ones (all of them: PYTEST_ARGS='-m ""')
 	$(if $(PACKAGE),EXPECT_INSTALLED_WHEEL=1) $(BIN)/pytest $(PYTEST_ARGS)
+
+test-all: ## run the tests on each supported Airflow, in an environment of its own: in an hour
+	@failed=; for airflow in $(SUPPORTED); do \
+		echo "---- Airflow $$airflow ----"; \
+		$(MAKE) --no-print-directory test AIRFLOW=$$airflow || failed="$$failed $$airflow"; \
+	done; \
+	test -z "$$failed" || { echo "The tests have failed on Airflow$$failed" >&2; exit 1; }
 
 faults: $(VENV)/.installed-official ## kill workers, triggerers and dbt Cloud under this provider and the official one: a table, in an hour and a half
 	@$(BIN)/python tools/faults.py $(FAULTS_ARGS)
@@ -65,7 +77,7 @@ release: $(VENV)/.installed-lint ## build the source distribution and the wheel 
 	@$(BIN)/python tools/release.py
 
 clean: ## remove what these targets made: environments, builds, caches
-	rm -rf .venv .ci/work .demo .airflow dist build *.egg-info
+	rm -rf .venv .venv-3.* .ci/work .demo .airflow dist build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find airflow_provider_dbtcloud_dlt dags_examples tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -150,7 +150,7 @@ def test_mapped_tasks_load_their_part(dag: DAG, tmp_path: Any, monkeypatch: pyte
 
 def test_the_scheduler_reads_it(dag: DAG) -> None:
     """What the DAG's parser stores, the scheduler makes a DAG of again."""
-    from airflow.serialization.serialized_objects import DagSerialization
+    from stored_dags import DagSerialization
 
     with dag:
         DltLoadGroup(shop, destination="duckdb")

@@ -5,7 +5,7 @@ import json
 import dlt
 import pytest
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
+from stored_dags import DagSerialization
 
 from airflow_provider_dbtcloud_dlt.decorators.dlt import dlt_load_task
 from airflow_provider_dbtcloud_dlt.groups import DltLoadGroup
