@@ -255,27 +255,35 @@ def test_the_helpers_arguments(function):
     assert code(cell) == [told(parameter) for parameter in parameters]
 
 
-def test_the_versions():
-    """Required is what the package says, tested what CI installs."""
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / ".ci" / "constraints.txt").read_text().splitlines()
-        if re.fullmatch(r"[\w.\-]+==\S+", line)
-    )
-    matrix = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["checks"][
-        "strategy"
-    ]
-    required = {cells[0]: cells[1] for cells in table_after(section("Versions", "README.md"), "| Required")}
-    tested = {cells[0]: cells[2] for cells in table_after(section("Versions", "README.md"), "| Required")}
-    assert tested["Python"] == ", ".join(matrix["matrix"]["python"])
-    assert tested["Apache Airflow"] == pins["apache-airflow"]
-    assert tested["dlt"] == pins["dlt"]
-    assert tested["dbt-core, for the emulator"] == pins["dbt-core"]
+def pins(name: str = "constraints.txt") -> dict[str, str]:
+    """The versions that a file of pins names, by distribution."""
+    lines = (ROOT / ".ci" / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if re.fullmatch(r"[\w.\-]+==\S+", line))
+
+
+def test_the_required_versions():
+    """They are what the package says."""
+    required = {cells[0]: cells[1] for cells in table_after(TEXTS["docs/versions.md"], "| Required")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     minimum = dict(re.findall(r"([\w-]+)>=(\d+\.\d+)", " ".join(project["dependencies"])))
     assert required["Apache Airflow"] == f"{minimum['apache-airflow']} or newer"
     assert required["dlt"] == f"{minimum['dlt']} or newer"
     assert required["Python"] == f"{project['requires-python'].removeprefix('>=')} or newer"
+
+
+def test_the_tested_versions():
+    """They are what CI and `make test-all` install, each Airflow by pins of its own."""
+    tested = {cells[0]: cells[2] for cells in table_after(TEXTS["docs/versions.md"], "| Required")}
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert tested["Python"] == ", ".join(workflow["jobs"]["checks"]["strategy"]["matrix"]["python"])
+    assert tested["dlt"] == pins()["dlt"]
+    assert tested["dbt-core, for the emulator"] == pins()["dbt-core"]
+    told = re.search(r"^SUPPORTED := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert told is not None
+    *older, newest = told[1].split()
+    assert sorted(re.findall(r"[\d.]+\d", tested["Apache Airflow"])) == sorted([*older, newest])
+    assert pins()["apache-airflow"] == newest
+    assert all(pins(f"constraints-{version}.txt")["apache-airflow"] == version for version in older)
 
 
 def test_the_changelog_has_this_version():

@@ -19,12 +19,12 @@ from airflow.sdk import dag
 
 
 @pytest.fixture
-def moved(tmp_path: Path, readme_blocks) -> str:
+def moved(tmp_path: Path, all_blocks) -> str:
     """A DAG file with every import of the official provider, after the page's command."""
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "jobs.py").write_text(DAG)
     (tmp_path / "dags" / "other.py").write_text("import this\n")
-    (command,) = [one for one in readme_blocks if one.page == "docs/migration.md" and one.language == "sh"]
+    (command,) = [one for one in all_blocks if one.page == "docs/migration.md" and one.language == "sh"]
     subprocess.run(["bash", "-euo", "pipefail", "-c", command.text], cwd=tmp_path, check=True, timeout=60)
     return (tmp_path / "dags" / "jobs.py").read_text()
 
