@@ -20,7 +20,7 @@ from airflow_provider_dbtcloud_dlt.hooks import connection
 
 RUNNER = Path(__file__).with_name("run_airflow_examples.py")
 JOB_ID = 67890
-RUN_SECONDS = 300
+RUN_SECONDS = 900
 PARSE = """
 import json, sys
 try:

@@ -319,3 +319,25 @@ def test_the_readmes_faults_are_the_matrixs():
             ]
             assert (row["tasks"], row[cells[1]]) == (trials, figure), (what, provider)
     assert f"all {len(counted) // 2} rows" in README
+
+
+def test_the_readmes_costs_are_the_benchs():
+    """Each figure of the README's table is the median in the bench's first tables."""
+    bench = TEXTS["docs/bench.md"]
+    waits = {cells[1]: cells[2:4] for cells in table_after(bench, "runs | what") if cells[0] == "1,000"}
+    stack = {cells[0]: cells[1:3] for cells in table_after(bench[bench.index("## 200 ") :], "what")}
+    measured = [
+        [waits["requests"]],
+        [waits["connections"]],
+        [waits["CPU, s"]],
+        [waits["memory, MB"]],
+        [waits["delay, s"], waits["delay at the 95th percentile, s"]],
+        [stack["processes of tasks"]],
+        [stack["CPU of all of Airflow, s"]],
+        [stack["until all wait, s"]],
+    ]
+    told = table_after(section("What waiting costs", "README.md"), "| this provider")
+    for cells, figures in zip(told, measured, strict=True):
+        for place, cell in enumerate(cells[1:]):
+            medians = [figure[place].partition(" ")[0] for figure in figures]
+            assert re.findall(r"[\d,.]*\d", cell) == medians, cells
