@@ -135,12 +135,16 @@ def read_project(content: Any, wanted: Iterable[str]) -> Project:
         if unique_id in nodes or unique_id in sources:
             continue
         if unique_id in found.sources:
-            sources[unique_id] = msgspec.json.decode(found.sources[unique_id], type=Json)
+            sources[unique_id] = _node(found.sources[unique_id], unique_id)
         elif unique_id in found.nodes:
-            node = nodes[unique_id] = msgspec.json.decode(found.nodes[unique_id], type=Json)
+            node = nodes[unique_id] = _node(found.nodes[unique_id], unique_id)
             if unique_id in ran or is_ephemeral(node):
                 pending += depends_on(node)
     return Project(nodes, sources, found.exposures, found.metadata)
+
+
+def _node(content: msgspec.Raw, unique_id: str) -> Json:
+    return {**msgspec.json.decode(content, type=Json), "unique_id": unique_id}
 
 
 def read_catalog(content: Any, wanted: Collection[str]) -> dict[str, Json]:

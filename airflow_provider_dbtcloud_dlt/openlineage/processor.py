@@ -87,17 +87,13 @@ class StepProcessor(DbtCloudArtifactProcessor):  # type: ignore[misc]  # untyped
         self, status: str, started_at: str, completed_at: str, run: Any, job: Any, inputs: Any, output: Any
     ) -> DbtRunResult | None:
         """Make a node's events; of a node for which that fails there are none."""
-        facet = job.facets["dbt_node"]
-        if job.facets["jobType"].jobType == "TEST":
-            key = self._key_of(facet.unique_id)
-            started_at, completed_at = self._documents.tested.get(key, (started_at, completed_at))
-        elif facet.unique_id.startswith("seed."):
-            job.facets["jobType"].jobType = "SEED"
-            name = self._format_dataset_name(
-                facet.database, facet.schema, facet.unique_id.removeprefix("seed.")
-            )
-            job.name = f"{name}.build.seed" if self.command == "build" else f"{name}.seed"
         try:
+            facet = job.facets["dbt_node"]
+            if job.facets["jobType"].jobType == "TEST":
+                key = self._key_of(facet.unique_id)
+                started_at, completed_at = self._documents.tested.get(key, (started_at, completed_at))
+            elif facet.unique_id.startswith("seed."):
+                self._call_seed(job, facet)
             run.runId = str(generate_static_uuid(_moment(started_at), f"{self._name}/{job.name}".encode()))
             made = self._to_openlineage_events(status, started_at, completed_at, run, job, inputs, output)
             pair = [made.start, made.complete or self._with_message(made.fail, facet.unique_id)]
@@ -151,6 +147,13 @@ class StepProcessor(DbtCloudArtifactProcessor):  # type: ignore[misc]  # untyped
 
     def _lookup_aws_account_id(self, profile: Any) -> None:
         """Ask nobody: it is not the worker's credentials that dbt Cloud works with."""
+
+    def _call_seed(self, job: Any, facet: Any) -> None:
+        """Name a seed's job as the processor names those of models and snapshots."""
+        table = facet.unique_id.removeprefix("seed.")
+        name = self._format_dataset_name(facet.database, facet.schema, table)
+        job.facets["jobType"].jobType = "SEED"
+        job.name = f"{name}.build.seed" if self.command == "build" else f"{name}.seed"
 
     def _with_message(self, event: Any, unique_id: str) -> Any:
         """The end of a node that failed, with what the database said."""

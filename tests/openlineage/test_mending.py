@@ -175,6 +175,12 @@ def test_of_a_manifest_only_what_is_needed_is_read() -> None:
     assert set(project.nodes) == {ORDERS, EPHEMERAL, SEED}
 
 
+def test_a_node_that_does_not_say_its_own_id() -> None:
+    """It has the one under which the manifest has it."""
+    project = read_project(json.dumps({"nodes": {ORDERS: {"name": "orders"}}}).encode(), [ORDERS])
+    assert project.nodes[ORDERS] == {"name": "orders", "unique_id": ORDERS}
+
+
 @pytest.mark.parametrize(
     ("connection", "namespace"),
     [
