@@ -96,7 +96,7 @@ def test_no_url_has_it():
         server.post("https://dbt.test/api/v2/accounts/7/jobs/3/run/", json=run)
         server.get("https://dbt.test/api/v2/accounts/7/runs/5/artifacts/manifest.json", body=b"{}")
         client.get_run(5)
-        client.start_run(3, cause="Why")
+        client.start_run(3, {"cause": "Why"})
         client.get_artifact(5, "manifest.json")
         asked = [call.request for call in server.calls]
     assert [request.headers["Authorization"] for request in asked] == [f"Token {token}"] * 3
