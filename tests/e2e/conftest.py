@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from database_servers import PASSWORD, postgres
+from dbt_artifacts import manifest, result, run_results
 from flights_stack import DAGS, EMULATOR_CONFIG, FlightsStack
 from postgres_server import airflow_database, find_program
 
@@ -43,6 +44,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None) 
         "Endless": {"seconds": 3600},
         "Quick": {"seconds": 8},
         "Failing": {"seconds": 8, "steps": [["dbt build", "error", "Database Error in model daily_delays"]]},
+        "Materialised": {
+            "seconds": 3,
+            "artifacts": {
+                "run_results.json": run_results(result("model.shop.orders")),
+                "manifest.json": manifest(orders={}),
+            },
+        },
     }
     content["jobs"] += [
         {
