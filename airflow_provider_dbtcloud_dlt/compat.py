@@ -39,11 +39,17 @@ except ImportError:  # Airflow 3.1
         TaskDeferred,
     )
 
+try:  # Airflow 3.2 and newer
+    from airflow.sdk.plugins_manager import AirflowPlugin
+except ImportError:  # Airflow 3.1
+    from airflow.plugins_manager import AirflowPlugin  # type: ignore[assignment, no-redef]
+
 __all__ = [
     "STARTS_IN_TRIGGERER",
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowPlugin",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTerminated",

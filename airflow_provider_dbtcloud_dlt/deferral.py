@@ -110,13 +110,12 @@ class WaitsForRun(BaseOperator):
         uses = [*self._collect_lineage(context), *uses]
         if not (self.log_results or uses):
             return ""
-        from airflow_provider_dbtcloud_dlt.results.telling import summary  # no DAG file needs them
-        from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY, report_results
+        from airflow_provider_dbtcloud_dlt.run_results import report_results, xcoms  # no DAG file needs them
 
         pushes: list[Use] = []
         if self.log_results:
             push = context["ti"].xcom_push
-            pushes = [lambda _, outcome: push(key=XCOM_KEY, value=summary(run, outcome))]
+            pushes = xcoms(lambda key, value: push(key=key, value=value))
         try:
             return report_results(
                 self.hook.get_conn(), run, self.log, [*pushes, *uses], tell=self.log_results

@@ -16,13 +16,17 @@ from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError
 from airflow_provider_dbtcloud_dlt.client.artifacts import PAUSES, RunArtifacts
 from airflow_provider_dbtcloud_dlt.client.logger import Logger
 from airflow_provider_dbtcloud_dlt.results import telling
-from airflow_provider_dbtcloud_dlt.results.manifest import Node, read_nodes
+from airflow_provider_dbtcloud_dlt.results.manifest import Node, read_nodes, reduced
 from airflow_provider_dbtcloud_dlt.results.outcome import FILES, NodeResult, Outcome, latest, read_results
+from airflow_provider_dbtcloud_dlt.results.picture import picture
 
 MANIFEST = "manifest.json"
 
 XCOM_KEY = "dbt_cloud_run_results"
 """Where a task leaves the summary."""
+
+PICTURE_KEY = "dbt_cloud_run_picture"
+"""Where it leaves what the picture of the run shows; the plug-in's page asks for it by this name."""
 
 _ResultT = TypeVar("_ResultT")
 
@@ -71,6 +75,18 @@ def report_results(
                 with _warned(log, f"Of the results of job run {run.id} not all could be used"):
                     use(artifacts, outcome)
     return told
+
+
+def xcoms(push: Callable[[str, dict[str, Any]], object]) -> list[Use]:
+    """What leaves a run's summary and its picture in a task's XComs; each does without the other.
+
+    Args:
+        push: takes key and value.
+    """
+    return [
+        lambda artifacts, outcome: push(XCOM_KEY, telling.summary(artifacts.run, outcome)),
+        lambda artifacts, outcome: push(PICTURE_KEY, picture(artifacts.run, outcome)),
+    ]
 
 
 @contextmanager
@@ -133,9 +149,10 @@ class Reader:
 
     def outcome(self, *, with_manifest: bool) -> Outcome:
         """How the run's nodes ended."""
-        results = latest(one for name in FILES for one in self._results(name))
+        every = [one for name in FILES for one in self._results(name)]
+        results = latest(every)
         nodes = self._nodes(results.values()) if with_manifest else {}
-        return Outcome(results, nodes, self._artifacts.by_step)
+        return Outcome(results, nodes, self._artifacts.by_step, every)
 
     def own(self, name: str) -> Iterator[tuple[int | None, Path]]:
         """An artifact of each step that has written it: other steps may show that of the step before."""
@@ -184,11 +201,12 @@ class Reader:
         know as they are, such as after a ``--target`` of another schema.
         """
         found: dict[str, Node] = {}
+        ran = {one.unique_id for one in results}
         for step, paths in reversed(list(self._artifacts.by_step.items())):
             wanted = {one.unique_id for one in results if one.step == step and not _is_known(one, found)}
             if wanted and MANIFEST in paths and (file := self.file(step, MANIFEST)):
-                nodes = self.read(file, step, MANIFEST, read_nodes) or {}
-                wanted |= {one.unique_id for one in results} - found.keys()
+                nodes = reduced(self.read(file, step, MANIFEST, read_nodes) or {}, ran)
+                wanted |= ran - found.keys()
                 found |= {unique_id: nodes[unique_id] for unique_id in wanted & nodes.keys()}
         return found
 

@@ -6,8 +6,8 @@ else is passed over while it is decoded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -113,6 +113,7 @@ class Node:
         materialized: ``table``, ``view``, ``incremental``, ``ephemeral`` …
         compiled_path: Of its compiled SQL, such as ``target/compiled/shop/models/orders.sql``.
         tested: The nodes that a test is about; of others those that they depend on.
+        depends_on: The nodes that it depends on.
     """
 
     relation: str | None = None
@@ -122,6 +123,7 @@ class Node:
     materialized: str | None = None
     compiled_path: str | None = None
     tested: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
 
 
 def read_nodes(content: Any) -> dict[str, Node]:
@@ -137,7 +139,7 @@ def read_nodes(content: Any) -> dict[str, Node]:
 
 
 def _node(node: _Node) -> Node:
-    depends_on = (node.depends_on and node.depends_on.nodes) or []
+    depends_on = tuple((node.depends_on and node.depends_on.nodes) or ())
     return Node(
         relation=node.relation_name,
         database=node.database,
@@ -145,8 +147,50 @@ def _node(node: _Node) -> Node:
         table=node.alias or node.name,
         materialized=node.config.materialized if node.config else None,
         compiled_path=node.compiled_path,
-        tested=(node.attached_node,) if node.attached_node else tuple(depends_on),
+        tested=(node.attached_node,) if node.attached_node else depends_on,
+        depends_on=depends_on,
     )
+
+
+def reduced(nodes: Mapping[str, Node], ran: Collection[str]) -> dict[str, Node]:
+    """Only the nodes that ran, each with those among them that it had to wait for.
+
+    That it waits for another may be by way of nodes that did not run, such as an ephemeral model, or one that
+    was not selected: dbt keeps the order then as well.
+
+    Args:
+        nodes: All of the project.
+        ran: The ids of those that ran.
+    """
+    behind: dict[str, frozenset[str]] = {}
+
+    def waited_for(depends_on: Iterable[str]) -> Iterator[str]:
+        for unique_id in depends_on:
+            if unique_id in ran:
+                yield unique_id
+            else:
+                yield from behind.get(unique_id, ())
+
+    def learn(depends_on: Iterable[str]) -> None:
+        left = list(depends_on)  # not by recursion: there may be thousands in a row
+        while left:
+            unique_id = left[-1]
+            node = nodes.get(unique_id)
+            if unique_id in ran or node is None or behind.get(unique_id):
+                left.pop()
+            elif unique_id not in behind:
+                behind[unique_id] = frozenset()
+                left += node.depends_on
+            else:
+                behind[unique_id] = frozenset(waited_for(node.depends_on))
+                left.pop()
+
+    found = {}
+    for unique_id in ran:
+        if node := nodes.get(unique_id):
+            learn(node.depends_on)
+            found[unique_id] = replace(node, depends_on=tuple(dict.fromkeys(waited_for(node.depends_on))))
+    return found
 
 
 def _decoded(content: Any, kind: type[_KindT]) -> _KindT:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +47,8 @@ class _Result(msgspec.Struct):
     adapter_response: Any = None
     relation_name: Any = None
     max_loaded_at_time_ago_in_s: Any = None
+    thread_id: Any = None
+    timing: Any = None
 
 
 class _File(msgspec.Struct):
@@ -66,6 +69,9 @@ class NodeResult:
         failures: How many rows a test has found.
         message: What dbt or the database said.
         relation: The relation as SQL names it.
+        thread: The name of dbt's thread that ran it; empty if that is not known.
+        began: When it was begun, in seconds since the epoch; None if it was not, or that is not known.
+        ended: When it had ended, likewise.
     """
 
     step: int | None
@@ -76,6 +82,9 @@ class NodeResult:
     failures: int | None = None
     message: str = ""
     relation: str | None = None
+    thread: str = ""
+    began: float | None = None
+    ended: float | None = None
 
     @property
     def kind(self) -> str:
@@ -114,11 +123,13 @@ class Outcome:
         results: By the nodes' ids; of a node that several steps ran, the last one.
         nodes: What the manifest says of them; empty if there is none.
         artifacts: The paths of the artifacts, by step.
+        all_results: In the order of the steps, of a node that several steps ran each one.
     """
 
     results: Mapping[str, NodeResult]
     nodes: Mapping[str, Node] = field(default_factory=dict)
     artifacts: Mapping[int | None, list[str]] = field(default_factory=dict)
+    all_results: Sequence[NodeResult] = ()
 
     def ordered(self) -> list[NodeResult]:
         """The results: those that failed, then those with a warning, then the others; each slowest first."""
@@ -201,17 +212,41 @@ def _read(result: _Result, step: int | None) -> NodeResult:
         message = f"its newest row is {age / 3600:.1f} hours old"
     unique_id = _text(result.unique_id) or "(no name)"
     is_test = unique_id.partition(".")[0] in TESTS
+    seconds = _number(result.execution_time)
+    began, ended = _times(result.timing, seconds)
     response = result.adapter_response if isinstance(result.adapter_response, Mapping) else {}
     return NodeResult(
         step=step,
         unique_id=unique_id,
         status=_text(result.status).lower()[:30] or "unknown",
-        seconds=_number(result.execution_time),
+        seconds=seconds,
         rows=None if is_test else _count(response.get("rows_affected")),
         failures=_count(result.failures),
         message=_COLOUR.sub("", message),
         relation=_text(result.relation_name) or None,
+        thread=_text(result.thread_id)[:60],
+        began=began,
+        ended=ended,
     )
+
+
+def _times(timing: object, seconds: float | None) -> tuple[float | None, float | None]:
+    """From when to when a node ran: dbt tells of its compilation and of its execution."""
+    parts = [part for part in timing if isinstance(part, Mapping)] if isinstance(timing, list) else []
+    starts = [moment for part in parts if (moment := _moment(part.get("started_at"))) is not None]
+    ends = [moment for part in parts if (moment := _moment(part.get("completed_at"))) is not None]
+    if not starts:
+        return None, None
+    began = min(starts)
+    return began, max(began, *ends) if ends else began + (seconds or 0.0)
+
+
+def _moment(value: object) -> float | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _text(value: object) -> str:

@@ -274,7 +274,10 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
     async def _forget_result_of_earlier_try(self) -> None:
         """What a worker does for each task that it starts."""
         if getattr(self.task_instance, "try_number", 1) > 1:
-            await delete_task_xcom(BaseXCom.XCOM_RETURN_KEY, **self._place)
+            from airflow_provider_dbtcloud_dlt.run_results import PICTURE_KEY, XCOM_KEY  # it is large
+
+            for key in (BaseXCom.XCOM_RETURN_KEY, XCOM_KEY, PICTURE_KEY):
+                await delete_task_xcom(key, **self._place)
 
     async def _end_as(self, ending: Ending, wait: SensorWait, poller: Poller) -> TriggerEvent:
         outcome = self._outcome(ending, wait)
@@ -322,28 +325,25 @@ class DbtCloudRunSensorTrigger(BaseTrigger):
             requests=REPORT_REQUESTS,
             retry_seconds=REPORT_RETRY_SECONDS,
         )
-        from airflow_provider_dbtcloud_dlt.run_results import XCOM_KEY  # by now it has been imported
-
         try:
-            for found in summaries:
-                await XCom.aset(XCOM_KEY, found, **self._place)
+            for key, found in summaries.items():
+                await XCom.aset(key, found, **self._place)
         except Exception as error:  # noqa: BLE001 - the run's own result stands
             self.log.warning("The summary of the results could not be stored. %s", error)
         return reason
 
-    def _report(self, client: DBTCloudClientV2, run: Run) -> tuple[str, list[dict[str, Any]]]:
-        """Why a run failed, and the summary of its results if there is one; blocks."""
-        from airflow_provider_dbtcloud_dlt.results.telling import summary  # no DAG file needs them
-        from airflow_provider_dbtcloud_dlt.run_results import report_results
+    def _report(self, client: DBTCloudClientV2, run: Run) -> tuple[str, dict[str, Any]]:
+        """Why a run failed, and what is made of its results, by the XComs' keys; blocks."""
+        from airflow_provider_dbtcloud_dlt.run_results import report_results, xcoms  # no DAG file needs them
 
-        summaries: list[dict[str, Any]] = []
+        summaries: dict[str, Any] = {}
 
         def ask_nodes(its_run: Run) -> str:
             return report_results(
                 client,
                 its_run,
                 self.log,
-                [lambda _, outcome: summaries.append(summary(its_run, outcome))],
+                xcoms(summaries.__setitem__),
                 with_manifest=False,
                 max_bytes=MAX_BYTES,
                 pauses=(),
