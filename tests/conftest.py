@@ -18,6 +18,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 
 _airflow_home = tempfile.TemporaryDirectory(prefix="airflow-tests-", ignore_cleanup_errors=True)
@@ -68,6 +70,22 @@ def emu(connect: Callable[..., None], aside: ThreadPoolExecutor) -> Iterator["Em
         if budget := sys.modules.get("airflow_provider_dbtcloud_dlt.triggers.budget"):
             budget._budgets.clear()  # another emulator may get this one's port
         aside.submit(stack.pop_all().close)  # a server takes a while to stop
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium without a window."""
+    import browser as local_browser
+    from playwright.sync_api import sync_playwright
+
+    found = local_browser.find()
+    if found is None:
+        if os.environ.get("EXPECT_BROWSER") == "1":
+            pytest.fail(local_browser.MISSING)
+        pytest.skip(local_browser.MISSING)
+    with sync_playwright() as playwright:
+        with playwright.chromium.launch(executable_path=found, args=list(local_browser.OPTIONS)) as running:
+            yield running
 
 
 @pytest.fixture

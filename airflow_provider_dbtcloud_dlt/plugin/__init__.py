@@ -1,4 +1,4 @@
-"""What Airflow's web interface shows of a dbt run: a page beside the task's logs, with a picture of its nodes.
+"""What Airflow's web interface shows of a dbt run: a page beside the task's logs, with a picture of it.
 
 The page is made of files alone. It asks Airflow's REST API for what it shows, as the visitor: so it is for
 Airflow to say who may see it. All of Airflow's processes load plug-ins, but only the API server serves them:
@@ -18,6 +18,9 @@ from airflow_provider_dbtcloud_dlt.compat import AirflowPlugin
 FOLDER = Path(__file__).parent / "page"
 PREFIX = "dbt-cloud-run"
 """Where the page is, below Airflow's address."""
+
+PLACE = "dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"
+"""What Airflow fills in; of a task that is not mapped it leaves the last as it is."""
 
 HEADERS = (
     (
@@ -61,7 +64,7 @@ class DbtCloudRunPicture(AirflowPlugin):  # type: ignore[misc]
         {
             "name": "dbt run",
             # Without a slash before: Airflow may have an address that is not its host's root.
-            "href": f"{PREFIX}/?dag_id={{DAG_ID}}&run_id={{RUN_ID}}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}",
+            "href": f"{PREFIX}/?{PLACE}",
             "icon": f"{PREFIX}/icon.svg",
             "destination": "task_instance",
             "url_route": PREFIX,

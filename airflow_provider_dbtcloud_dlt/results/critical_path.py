@@ -9,7 +9,7 @@ from airflow_provider_dbtcloud_dlt.results.manifest import Node
 from airflow_provider_dbtcloud_dlt.results.outcome import TESTS, NodeResult
 
 SLACK = 0.002
-"""Seconds by which a node may seem to begin before the one that it waited for had ended: times are rounded."""
+"""Seconds by which a node may seem to begin before one that it waited for had ended: times are rounded."""
 
 
 def critical_path(results: Sequence[NodeResult], nodes: Mapping[str, Node]) -> list[int]:

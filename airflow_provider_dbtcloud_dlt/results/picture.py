@@ -10,7 +10,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise, takewhile
+from itertools import islice, pairwise
 from typing import Any, TypeVar
 
 from airflow_provider_dbtcloud_dlt.client import Run
@@ -54,7 +54,7 @@ def picture(run: Run, outcome: Outcome) -> dict[str, Any]:
         one before, and columns of numbers as text: ``shared`` (these characters), ``group``, ``status``,
         ``step`` (places in ``groups``, such as ``model.shop``, ``statuses``, and ``steps``, each a number and
         a name), ``lane``, ``start`` and ``length`` in milliseconds, ``rows`` (of a test the failing ones),
-        where -1 is what is not known; ``critical``: the places of the nodes on the critical path, in the order
+        where -1 is what is not known; ``critical``: the places of the nodes on the critical path in the order
         of time, None without a manifest; ``critical_length``; ``reasons`` of nodes that failed, by their
         places; ``folded``: nodes left out, those that follow on another in a lane as one: columns ``lane``,
         ``start``, ``length``, ``count``, ``failed``; ``left_out``: how many.
@@ -86,7 +86,8 @@ class _Drawing:
         self.began = min((one.began for one in results if one.began is not None), default=None)
         self.start = [self._milliseconds(one.began) for one in results]
         self.length = [
-            self._milliseconds(one.ended) - start for one, start in zip(results, self.start, strict=True)
+            round((one.seconds or 0) * 1000) if start == UNKNOWN else self._milliseconds(one.ended) - start
+            for one, start in zip(results, self.start, strict=True)
         ]
         path = frozenset(self.path or ())
         self.important = sorted(
@@ -171,12 +172,11 @@ class _Drawing:
 
 def _reasons(results: Sequence[NodeResult]) -> dict[str, str]:
     """Why nodes failed, as far as there is room; without the code that some databases quote."""
+    failed = (place for place, one in enumerate(results) if one.has_failed)
     told = {
-        str(place): " ".join(_QUOTED_CODE.sub("", one.reason).split())[:REASON_LENGTH]
-        for place, one in enumerate(results)
-        if one.has_failed
+        str(place): " ".join(_QUOTED_CODE.sub("", results[place].reason[:1000]).split())[:REASON_LENGTH]
+        for place in islice(failed, TOLD_REASONS)
     }
-    told = dict(list(told.items())[:TOLD_REASONS])
     while len(json.dumps(told)) > REASONS_BYTES:
         told.popitem()
     return told
@@ -195,8 +195,9 @@ def _rows(result: NodeResult) -> int:
 
 def _shared(before: str, name: str) -> int:
     """How many characters two names have in common; none that JavaScript counts otherwise."""
-    same = takewhile(lambda pair: pair[0] == pair[1] and pair[0].isascii(), zip(before, name, strict=False))
-    return sum(1 for _ in same)
+    longest = min(len(before), len(name))
+    shared = bisect_left(range(longest), True, key=lambda number: before[: number + 1] != name[: number + 1])
+    return shared if name[:shared].isascii() else 0
 
 
 def _numbered(words: Iterable[_WordT]) -> tuple[list[_WordT], list[int]]:

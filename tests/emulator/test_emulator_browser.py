@@ -1,15 +1,14 @@
 """The pages for people, in a real browser: Debian's chromium."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import browser as local_browser
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from contrast import LOW_CONTRAST
+from playwright.sync_api import Page, expect
 
 from airflow_provider_dbtcloud_dlt.emulator.pages import routes as pages
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
@@ -22,32 +21,6 @@ EVIL = "<script>window.owned = 1</script><img src=x onerror='window.owned = 1'>"
 # Text without a place to break it, such as a path or a name that somebody generated.
 LONG = "stg_" + "x" * 300
 
-# Texts whose contrast with what is behind them is too low, as WCAG counts it, with the two colors.
-LOW_CONTRAST = """() => {
-    const parsed = color => (color.match(/[\\d.]+/g) || []).map(Number);
-    const luminance = ([r, g, b]) => [r, g, b]
-        .map(value => value / 255)
-        .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, value, index) => sum + value * [0.2126, 0.7152, 0.0722][index], 0);
-    const behind = element => {
-        for (; element; element = element.parentElement) {
-            const color = parsed(getComputedStyle(element).backgroundColor);
-            if (color.length === 3 || color[3] === 1) return color;
-        }
-        return [255, 255, 255];
-    };
-    const found = [];
-    for (const element of document.body.querySelectorAll("*")) {
-        const own = [...element.childNodes].filter(node => node.nodeType === Node.TEXT_NODE);
-        const text = own.map(node => node.textContent).join("").trim();
-        if (!text || !element.checkVisibility()) continue;
-        const [front, back] = [parsed(getComputedStyle(element).color), behind(element)];
-        const [low, high] = [luminance(front), luminance(back)].sort((a, b) => a - b);
-        if ((high + 0.05) / (low + 0.05) < 4.5) found.push([text, front, back]);
-    }
-    return found;
-}"""
-
 
 @dataclass
 class Served:
@@ -59,19 +32,6 @@ class Served:
 
     def address(self, run_id: int) -> str:
         return f"{self.emulator.url}/deploy/1/projects/10/runs/{run_id}/"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    found = local_browser.find()
-    if found is None:
-        if os.environ.get("EXPECT_BROWSER") == "1":
-            pytest.fail(local_browser.MISSING)
-        pytest.skip(local_browser.MISSING)
-    with sync_playwright() as playwright:
-        with playwright.chromium.launch(executable_path=found, args=list(local_browser.OPTIONS)) as running:
-            yield running
 
 
 @pytest.fixture(scope="module")
