@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "airflow_provider_dbtcloud_dlt"
-ENTRY_POINT = f"provider_info = {PACKAGE}.provider_info:get_provider_info"
+ENTRY_POINTS = {
+    "the provider": f"provider_info = {PACKAGE}.provider_info:get_provider_info",
+    "its plug-in": f"dbt_cloud_dlt = {PACKAGE}.plugin:DbtCloudRunPicture",
+}
 
 
 def source_files(root: Path) -> set[str]:
@@ -41,8 +44,10 @@ def faults(wheel: Path, expected: set[str]) -> Iterator[str]:
         description = archive.read(f"{metadata}/METADATA").decode().partition("\n\n")[2]
         for link in re.findall(r"\]\((?!https://)[^)]*\)", description):
             yield f"the description, which PyPI shows, links to {link[2:-1]}"
-        if entry_points not in names or ENTRY_POINT not in archive.read(entry_points).decode():
-            yield "the entry point is missing: Airflow would not find the provider"
+        told = archive.read(entry_points).decode() if entry_points in names else ""
+        for what, entry_point in ENTRY_POINTS.items():
+            if entry_point not in told:
+                yield f"an entry point is missing: Airflow would not find {what}"
 
 
 def main() -> int:

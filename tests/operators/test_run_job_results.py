@@ -99,10 +99,21 @@ def test_the_summary_is_an_xcom(live: Live, steps: Any) -> None:
     json.dumps(told)
 
 
+@pytest.mark.parametrize("steps", [STEPS, FAILING])
+def test_the_picture_is_an_xcom(live: Live, steps: Any) -> None:
+    """However the run ended, with the critical path if there is a manifest."""
+    times = {"started_at": "2026-11-27T04:00:00Z", "completed_at": "2026-11-27T04:00:02.5Z"}
+    told = live({**GOOD, "timing": [times], "thread_id": "Thread-1"}, BAD, steps=steps).xcoms
+    picture = told["dbt_cloud_run_picture"]
+    assert picture["nodes"]["name"] == ["orders", "revenue"]
+    assert (picture["nodes"]["length"], picture["critical"]) == ("2500 1000", "0")
+    json.dumps(picture)
+
+
 def test_nothing_is_asked_for_when_nothing_is_wanted(live: Live, emu: Emulator) -> None:
     """With `log_results=False`."""
     ran = live(GOOD, log_results=False)
-    assert "dbt_cloud_run_results" not in ran.xcoms
+    assert ran.xcoms.keys().isdisjoint({"dbt_cloud_run_results", "dbt_cloud_run_picture"})
     assert not [path for _, path in emu.requests if "artifacts" in path]
 
 
@@ -127,6 +138,7 @@ def test_a_sensor_tells_the_same(emu: Emulator, context: Callable[..., Any]) -> 
     with pytest.raises(DbtCloudJobRunException, match="1 of 2 nodes failed"):
         sensor.execute(its_context)
     assert its_context["ti"].xcoms["dbt_cloud_run_results"]["nodes"] == 2
+    assert len(its_context["ti"].xcoms["dbt_cloud_run_picture"]["nodes"]["name"]) == 2
 
 
 # --- artifacts ----------------------------------------------------------------------------------------

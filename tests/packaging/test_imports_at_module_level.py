@@ -125,6 +125,14 @@ def test_what_a_dag_file_imports_cannot_talk_to_a_server_yet(module):
     assert added_to_airflow(f"{NAME}.{module}").isdisjoint({"requests", "urllib3", "aiohttp", "httpx"})
 
 
+def test_airflows_processes_load_nothing_for_the_plugin():
+    """All of them load plug-ins: what serves the page waits until somebody opens it."""
+    added = loaded_by(f"import airflow.plugins_manager, {NAME}.plugin") - loaded_by(
+        "import airflow.plugins_manager"
+    )
+    assert added <= {NAME, f"{NAME}.compat", f"{NAME}.plugin"}
+
+
 def test_a_dag_file_loads_a_fraction_of_what_the_official_provider_does():
     """Operators and sensor load at most 60 % of the modules that the official provider's load."""
     pytest.importorskip("airflow.providers.dbt.cloud", reason="the official provider is not installed")

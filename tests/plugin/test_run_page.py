@@ -85,7 +85,7 @@ def open_page(tab: Page, airflow: FakeAirflow) -> Callable[..., Page]:
 
 
 def eventually(check: Callable[[], bool]) -> None:
-    """The canvas is drawn with the screen's next frame; the page's policy lets Playwright wait for nothing in it."""
+    """The canvas is drawn with the next frame; the page's policy lets nothing wait for that in the page."""
     patience = time.monotonic() + 10
     while not check():
         assert time.monotonic() < patience

@@ -8,8 +8,10 @@ from dbt_artifacts import manifest, result, run_results
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_dbtcloud_dlt.client import Run
 from airflow_provider_dbtcloud_dlt.results.manifest import Node, read_nodes
 from airflow_provider_dbtcloud_dlt.results.outcome import NodeResult, Outcome, latest, read_results
+from airflow_provider_dbtcloud_dlt.results.picture import picture
 from airflow_provider_dbtcloud_dlt.results.telling import clause, errors, heading, table
 
 BROKEN = "Database Error in model orders (orders.sql)\n  no such column: x\n  compiled code at target/o.sql"
@@ -19,6 +21,7 @@ json_values = st.recursive(
     max_leaves=5,
 )
 names = ("unique_id", "status", "execution_time", "message", "failures", "adapter_response", "relation_name")
+names += ("thread_id", "timing")
 
 
 def read(*results: dict[str, Any], **more: Any) -> list[NodeResult]:
@@ -70,6 +73,25 @@ def test_what_was_only_compiled_is_no_result(command: str) -> None:
     assert [one.unique_id for one in found] == ["model.shop.b"]
 
 
+@pytest.mark.parametrize(
+    ("timing", "expected"),
+    [
+        (None, (None, None)),
+        ([{"started_at": "no time", "completed_at": 5}, 7], (None, None)),
+        ([{"started_at": "1970-01-01T00:00:10Z", "completed_at": None}], (10.0, 12.5)),
+        (
+            [{"started_at": "1970-01-01T00:00:10"}, {"completed_at": "1970-01-01T01:00:11+01:00"}],
+            (10.0, 11.0),
+        ),
+        ([{"started_at": "1970-01-01T00:00:10Z", "completed_at": "1970-01-01T00:00:09Z"}], (10.0, 10.0)),
+    ],
+)
+def test_times(timing: Any, expected: tuple[float | None, float | None]) -> None:
+    """From the compilation's beginning to the execution's end, whatever of it is told."""
+    (one,) = read(result("model.shop.a", timing=timing, execution_time=2.5))
+    assert (one.began, one.ended) == expected
+
+
 def test_freshness_of_sources() -> None:
     """A stale source has no message: its age is told."""
     stale = {"unique_id": "source.shop.raw.orders", "status": "error", "max_loaded_at_time_ago_in_s": 7200.0}
@@ -94,7 +116,9 @@ def test_any_values_can_be_told(results: list[dict[str, Any]], args: Any) -> Non
         if _plain([results, args])
         else '{"results": []}'
     )
-    found = Outcome(latest(read_results(content.encode(), 1)))
+    every = read_results(content.encode(), 1)
+    found = Outcome(latest(every), all_results=every)
+    json.dumps(picture(Run.from_api({"id": 5, "status": 10}), found))
     assert table(found)
     assert len(clause(found)) < 2000
     assert heading(found)

@@ -171,10 +171,11 @@ def test_run_is_shown_while_it_goes_on(emu: Emulator, airflow: FakeAirflow) -> N
 
 def test_result_of_an_earlier_try_is_forgotten(emu: Emulator, airflow: FakeAirflow) -> None:
     """A task that was cleared has no result until it has a new one."""
-    airflow.xcoms["wait", "return_value"] = 6
+    forgotten = {("wait", key) for key in ("return_value", "dbt_cloud_run_results", "dbt_cloud_run_picture")}
+    airflow.xcoms.update(dict.fromkeys(forgotten, 6))
     emu.script_job(emu.job_id, outcome="error")
     event_of(trigger(emu.trigger()), try_number=2)
-    assert ("wait", "return_value") not in airflow.xcoms
+    assert forgotten.isdisjoint(airflow.xcoms)
 
 
 @pytest.mark.parametrize("outcome", ["error", "cancelled"])
@@ -206,6 +207,8 @@ def test_failed_nodes_are_told(
     event_of(trigger(emu.trigger(), log_results=True))
     assert "1 of 2 nodes failed: model.shop.a (no table x)" in capsys.readouterr().out
     assert airflow.xcoms["wait", "dbt_cloud_run_results"]["counts"] == {"error": 1, "success": 1}
+    picture = airflow.xcoms["wait", "dbt_cloud_run_picture"]
+    assert (picture["nodes"]["name"], picture["critical"]) == (["a", "b"], None)
     assert not [path for _, path in emu.requests if "manifest" in path]
 
 
