@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,13 +57,21 @@ def generate(folder: Path, size: int) -> None:
             "execution_time": i % 97 / 10,
             "message": "Database Error in model m (models/m.sql)\n  no such column" if i % 500 == 0 else "OK",
             "adapter_response": {"rows_affected": i},
-            "timing": [{"name": "execute", "started_at": "2026-01-01T00:00:00Z", "completed_at": None}],
+            "thread_id": f"Thread-{i % 16 + 1} (worker)",
+            "timing": [
+                {"name": name, "started_at": _time(i // 16), "completed_at": _time(i // 16 + 0.9)}
+                for name in ("compile", "execute")
+            ],
             "compiled_code": code * 2,
             "relation_name": f"WH.MAIN.{unique_id.split('.')[2]}",
         }
         for i, unique_id in enumerate(ids)
     ]
     (folder / "run_results.json").write_text(json.dumps({"args": {"which": "build"}, "results": results}))
+
+
+def _time(seconds: float) -> str:
+    return (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).isoformat()
 
 
 class Local:
@@ -87,8 +95,7 @@ def measure(folder: Path, way: str) -> None:
     from airflow_provider_dbtcloud_dlt.client import Run
     from airflow_provider_dbtcloud_dlt.openlineage.lineage import RunLineage
     from airflow_provider_dbtcloud_dlt.operators.dbt_assets import RelationEvents
-    from airflow_provider_dbtcloud_dlt.results.telling import summary
-    from airflow_provider_dbtcloud_dlt.run_results import report_results
+    from airflow_provider_dbtcloud_dlt.run_results import report_results, xcoms
 
     log = logging.getLogger("task")
     lines: list[logging.LogRecord] = []
@@ -102,10 +109,12 @@ def measure(folder: Path, way: str) -> None:
     context: Any = {"outlet_events": OutletEventAccessors()}
     events = RelationEvents(context, [AssetAlias("dbt")], None, log)
     lineage = RunLineage(client, _task_instance(), "snowflake://org-account", log)
-    sizes: list[int] = []
+    sizes: dict[str, int] = {}
+
+    def push(key: str, value: Any) -> None:
+        sizes[key] = len(json.dumps(value))
 
     def use(artifacts: Any, outcome: Any) -> None:
-        sizes.append(len(json.dumps(summary(run, outcome))))
         if way == "all":
             events.emit(client, run, outcome)
         if way == "lineage":
@@ -117,11 +126,11 @@ def measure(folder: Path, way: str) -> None:
         kept = [json.loads((folder / name).read_bytes()) for name in ("run_results.json", "manifest.json")]
         assert kept
     else:
-        report_results(client, run, log, [use], with_manifest=way != "results")
+        report_results(client, run, log, [*xcoms(push), use], with_manifest=way != "results")
     seconds = time.perf_counter() - started
     peak = _memory("VmHWM")
     told = sum(len(record.getMessage()) for record in lines)
-    found = {"seconds": seconds, "rss": peak - before, "told": told, "summary": sizes[0] if sizes else 0}
+    found = {"seconds": seconds, "rss": peak - before, "told": told, "xcoms": sum(sizes.values())}
     print(json.dumps(found))
 
 
@@ -152,7 +161,7 @@ def main() -> None:
         measure(Path(options.measure[0]), options.measure[1])
         return
     table = Table(
-        "nodes", "way", "manifest MB", "results MB", "seconds", "peak memory MB", "told kB", "XCom kB"
+        "nodes", "way", "manifest MB", "results MB", "seconds", "peak memory MB", "told kB", "XComs kB"
     )
     for size in map(int, options.sizes.split(",")):
         with tempfile.TemporaryDirectory() as name:
@@ -164,7 +173,7 @@ def main() -> None:
                 said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 found = json.loads(said.splitlines()[-1])
                 cells = (f"{found['seconds']:.2f}", f"{found['rss']:.0f}")
-                sizes = (f"{found['told'] / 1e3:.1f}", f"{found['summary'] / 1e3:.1f}")
+                sizes = (f"{found['told'] / 1e3:.1f}", f"{found['xcoms'] / 1e3:.1f}")
                 table.add_row(f"{size:,}", title, *(f"{one:.0f}" for one in files), *cells, *sizes)
     Console(width=120).print(table)
 

@@ -1,4 +1,4 @@
-"""Make screenshots of the emulator's pages, and of Airflow's form for a connection.
+"""Make screenshots of the emulator's pages, of Airflow's form for a connection, and of pictures of runs.
 
 The emulator's show a nightly build with real dbt that failed, among other runs; those of the form what a
 person types into a real Airflow, and what testing the connection answers.
@@ -18,6 +18,8 @@ from typing import Any
 import browser
 import yaml
 from connection_form import connections_page
+from fake_airflow import fake_airflow
+from picture_runs import five, project
 from local_airflow import LocalAirflow
 from local_emulator import LocalEmulator
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -95,9 +97,28 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="screenshots-") as work, sync_playwright() as playwright:
         with playwright.chromium.launch(executable_path=found, args=list(browser.OPTIONS)) as running:
             shoot_emulator(running, folder, Path(work))
+            shoot_pictures(running, folder)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as work:
         shoot_form(found, folder, Path(work))
     return 0
+
+
+def shoot_pictures(chromium: Browser, folder: Path) -> None:
+    """Take the page with the picture of a run: of a large one, and of a small one in the dark theme."""
+    with fake_airflow() as airflow:
+        for name, picture, height, theme in (
+            ("2000-light", project(2000), 760, "light"),
+            ("5-dark", five(), 430, "dark"),
+        ):
+            airflow.leave(picture)
+            size = {"width": 1180, "height": height}
+            with chromium.new_context(viewport=size, color_scheme=theme) as context:
+                context.add_cookies([{"name": "_token", "value": airflow.token, "url": airflow.base}])
+                page = context.new_page()
+                page.goto(airflow.page())
+                page.get_by_role("heading").wait_for()
+                page.wait_for_timeout(200)  # the canvas is drawn with the next frame
+                page.screenshot(path=folder / f"run-picture-{name}.png")
 
 
 def shoot_emulator(chromium: Browser, folder: Path, work: Path) -> None:

@@ -113,7 +113,8 @@ class DbtCloudRunJobOperator(WaitsForRun):
         log_progress: tell in the task's log of the run's steps as they begin and end, with an estimate from
             earlier runs: a request a minute at most, the first after half a minute.
         log_results: at the run's end, tell in the task's log how dbt's nodes ended, and leave a summary in
-            the XCom ``dbt_cloud_run_results``.
+            the XCom ``dbt_cloud_run_results`` and a picture, which Airflow's web interface shows, in
+            ``dbt_cloud_run_picture``.
         save_artifacts: a folder's address at any object store, such as
             ``s3://bucket/dbt/{dag_id}/{run_id}/``, into which all steps' artifacts are copied at the run's
             end, whether it succeeded or not. Airflow's templates, and the places ``{dag_id}``, ``{run_id}``,

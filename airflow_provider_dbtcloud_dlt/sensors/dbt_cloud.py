@@ -93,8 +93,8 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         outage_tolerance: seconds for which an API that does not answer is outlived; default: the
             connection's, else 30 minutes. With ``mode="reschedule"`` the sensor's ``timeout`` alone counts.
         log_results: at the run's end, tell in the task's log how dbt's nodes ended, and leave a summary in
-            the XCom ``dbt_cloud_run_results``. Where the wait ends in the triggerer, only of a run that has
-            failed.
+            the XCom ``dbt_cloud_run_results`` and a picture, which Airflow's web interface shows, in
+            ``dbt_cloud_run_picture``. Where the wait ends in the triggerer, only of a run that has failed.
         emit_lineage: emit OpenLineage's events of what the run has read, written and tested, if Airflow's
             OpenLineage provider is installed and on: then the sensor ends on a worker.
         lineage_namespace: how the run's database is called in OpenLineage, such as

@@ -2,12 +2,15 @@
 
 import datetime as dt
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import pytest
 from flights_stack import FlightsStack
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.airflow
 
@@ -135,6 +138,39 @@ def test_a_month_is_loaded_and_transformed(january):
     """The mart holds January's flights, each once."""
     counts = query(january.stack, "select sum(flights)::int from analytics.delays_by_carrier")
     assert counts == [(27004,)]
+
+
+@pytest.fixture
+def signed_in(stack: FlightsStack, browser: Browser) -> Iterator[Page]:
+    """A tab of Airflow's web interface, after the visitor has signed in there."""
+    airflow = stack.airflow
+    with browser.new_context(viewport={"width": 1600, "height": 1000}) as context:
+        context.set_default_timeout(60_000)
+        page = context.new_page()
+        page.goto(airflow.url)
+        page.get_by_label("Username").fill(airflow.username)
+        page.get_by_label("Password").fill(airflow.password)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(lambda url: "/auth/" not in url)
+        yield page
+
+
+def test_the_picture_of_the_run_is_beside_the_task(january, signed_in):
+    """A tab of Airflow's web interface shows what dbt has run, with the visitor's session alone."""
+    at = f"{january.stack.airflow.url}/dags/{january.dag_id}/runs/{quote(january.run_id)}/tasks/transform"
+    signed_in.goto(at)
+    signed_in.get_by_role("link", name="dbt run").click()
+    page = signed_in.frame_locator("iframe[title='dbt run']")
+    expect(page.get_by_role("heading")).to_contain_text("Success", timeout=60_000)
+    expect(page.locator("#facts")).to_contain_text("The critical path, ")
+    page.get_by_role("tab", name="Slowest").click()
+    expect(page.get_by_role("button", name="model.flights.stg_flights")).to_be_visible()
+    signed_in.screenshot(path=january.stack.folder / "run-picture.png")
+
+    address = signed_in.locator("iframe[title='dbt run']").get_attribute("src")
+    signed_in.context.clear_cookies()
+    signed_in.goto(f"{january.stack.airflow.url}/{address}")
+    expect(signed_in.get_by_role("status")).to_contain_text("You are signed out.")
 
 
 def test_the_load_tells_what_it_did(january):

@@ -209,15 +209,17 @@ export class Drawing {
         const middle = node => this.y(node.lane) + this.lane / 2;
         const { from, to } = this.view;
         const isJoined = picture.critical.filter(node => node.end >= from && node.start <= to).length <= JOINED;
-        context.strokeStyle = paint.critical;
-        context.lineWidth = 1.25;
         context.beginPath();
         picture.critical.slice(isJoined ? 1 : picture.critical.length).forEach((node, place) => {
             const before = picture.critical[place];
             context.moveTo(this.x(before.end), middle(before));
             context.lineTo(this.x(node.start), middle(node));
         });
-        context.stroke();
+        for (const [colour, wide] of [[paint.ground, 3.5], [paint.critical, 1.25]]) { // apart from bars as dark as it
+            context.strokeStyle = colour;
+            context.lineWidth = wide;
+            context.stroke();
+        }
         for (const node of picture.critical) this.frame(node, 2);
         context.lineWidth = 1;
     }
