@@ -11,6 +11,7 @@ from itertools import pairwise
 from airflow_provider_dbtcloud_dlt.results.outcome import NodeResult
 
 MOST_THREADS = 256
+NAME_LENGTH = 20
 _ROUNDING = 0.001
 
 
@@ -53,7 +54,7 @@ def lanes(results: Sequence[NodeResult]) -> Lanes:
         return _packed(spans)
     names = sorted(threads, key=_natural)
     of = {place: lane for lane, name in enumerate(names) for _, _, place in threads[name]}
-    return Lanes(tuple(name.removesuffix(" (worker)") for name in names), True, of)
+    return Lanes(tuple(name.removesuffix(" (worker)")[:NAME_LENGTH] for name in names), True, of)
 
 
 def _packed(spans: Sequence[tuple[float, float, int]]) -> Lanes:

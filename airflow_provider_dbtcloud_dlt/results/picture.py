@@ -40,7 +40,8 @@ UNKNOWN = -1
 
 _QUOTED_CODE = re.compile(r"\s*\bLINE \d+:.*", re.DOTALL)
 """Where some databases begin to quote the statement that they refuse."""
-_INVOKED = re.compile(r"Invoke dbt with `(?P<command>.*)`", re.DOTALL)
+_INVOKED = re.compile(r"Invoke dbt with `(?P<command>.*?)(?P<vars>\s--vars\b.*)?`", re.DOTALL)
+"""What dbt Cloud calls a step; variables are nothing to show to all that may see the picture."""
 _WordT = TypeVar("_WordT")
 
 
@@ -145,7 +146,7 @@ class _Drawing:
         names = (step.name for step in self.run.run_steps if step.index == number)
         name = next(filter(None, names), "")
         invoked = _INVOKED.fullmatch(name)
-        return (invoked["command"] if invoked else name)[:TEXT_LENGTH]
+        return (f"{invoked['command']}{' …' if invoked['vars'] else ''}" if invoked else name)[:TEXT_LENGTH]
 
     def _folded(self, kept: Mapping[int, int]) -> dict[str, str]:
         """Those that are not told: what follows on another in a lane, without a longer pause, is one bar."""

@@ -89,9 +89,7 @@ function facts() {
 
 /** Statuses with their colours; a press dims all others. */
 function legend() {
-    const looks = new Map();
-    for (const node of picture.nodes) looks.set(node.look, (looks.get(node.look) ?? 0) + 1);
-    if (picture.leftOut) looks.set("folded", picture.leftOut);
+    const looks = picture.looks;
     const items = Object.keys(LOOK_NAMES).filter(look => looks.has(look)).map(look => {
         const button = document.createElement("button");
         button.type = "button";

@@ -33,7 +33,7 @@ export function readPicture(value) {
         run, lanes, nodes, shown, critical,
         began: value.began,
         areThreads: value.lanes_are_threads,
-        counts: value.counts,
+        looks: countLooks(value, nodes),
         criticalLength: value.critical_length,
         leftOut: value.left_out,
         end: Math.max(1, ...shown.map(node => node.end)),
@@ -77,6 +77,17 @@ function readFolded({ lane = "", start, length, count, failed }) {
         start: starts[place],
         end: starts[place] + lengths[place],
     }));
+}
+
+/** How many nodes there are of each look; those that are left out are known by their statuses alone. */
+function countLooks({ counts, left_out: leftOut }, nodes) {
+    const looks = new Map();
+    const add = (look, number) => looks.set(look, (looks.get(look) ?? 0) + number);
+    if (leftOut) {
+        for (const [status, number] of Object.entries(counts)) add(LOOKS[status] ?? "other", number);
+        add("folded", leftOut);
+    } else nodes.forEach(node => add(node.look, 1));
+    return looks;
 }
 
 // A step's nodes ran from its first one's beginning to its last one's end.
