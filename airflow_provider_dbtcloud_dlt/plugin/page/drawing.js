@@ -109,6 +109,7 @@ export class Drawing {
         context.clip();
         this.byLane.forEach(lane => this.drawLane(lane));
         this.drawPath();
+        if (this.lane >= 16) this.byLane.forEach(lane => this.drawNames(lane));
         for (const [node, dash] of [[this.pointed, [3, 2]], [this.picked, []]]) this.drawFrame(node, dash);
         this.drawDrag();
         context.restore();
@@ -149,38 +150,60 @@ export class Drawing {
     drawSteps() {
         const { context, paint } = this;
         if (this.picture.steps.length < 2) return;
-        for (const step of this.picture.steps) {
-            const [left, right] = [step.start, step.end].map(time => this.x(time));
-            if (right < LABELS || left > this.width - RIGHT) continue;
-            const start = Math.max(left, LABELS);
-            const end = Math.max(start + 2, Math.min(right, this.width - RIGHT));
+        const edge = this.width - RIGHT;
+        const seen = this.picture.steps.filter(({ start, end }) => this.x(end) >= LABELS && this.x(start) <= edge);
+        let free = LABELS;
+        seen.forEach((step, place) => {
+            const start = Math.max(this.x(step.start), LABELS);
+            const end = Math.max(start + 3, Math.min(this.x(step.end), edge));
             context.fillStyle = paint.line;
             context.fillRect(start, AXIS + STEPS - 4, end - start - 1, 2);
+            // A name may go on to where the next step begins; the last one may begin before its step.
+            const until = seen[place + 1] ? this.x(seen[place + 1].start) - 8 : edge;
+            const whole = context.measureText(step.title).width;
+            const at = Math.max(free, Math.min(start, until - whole));
             context.fillStyle = paint.text;
-            context.fillText(cut(context, step.title, end - start - 4), start, AXIS + 5);
-        }
+            context.fillText(cut(context, step.title, until - at), at, AXIS + 5);
+            free = at + Math.min(whole, until - at) + 8;
+        });
     }
 
     drawLane(nodes) {
         const { context, paint } = this;
         const { from, to } = this.view;
         const inset = this.lane > 16 ? 4 : 1.5;
-        const [high, edge] = [this.lane - 2 * inset, this.width - RIGHT];
-        nodes.forEach((node, place) => {
-            if (node.end < from || node.start > to) return;
-            const left = Math.max(this.x(node.start), LABELS - 1);
-            const width = Math.max(1, Math.min(this.x(node.end), edge + 2) - left - (this.x(node.end) - left > 3 ? 1 : 0));
+        const high = this.lane - 2 * inset;
+        for (const node of nodes) {
+            if (node.end < from || node.start > to) continue;
+            const [left, width] = this.extent(node);
             const y = this.y(node.lane) + inset;
             const thin = node.folded ? high / 3 : 0;
-            context.globalAlpha = this.dimmed.size && !this.dimmed.has(node.look) ? 0.15 : 1;
+            context.globalAlpha = this.isDimmed(node) ? 0.15 : 1;
             context.fillStyle = fillOf(context, paint, node.look, width);
             context.fillRect(left, y + thin, width, high - 2 * thin);
-            if (this.lane >= 16 && !node.folded) {
-                const next = nodes[place + 1];
-                this.drawName(node, left, width, y + high / 2, (next ? Math.min(this.x(next.start), edge) : edge) - 6);
-            }
-        });
+        }
         context.globalAlpha = 1;
+    }
+
+    isDimmed(node) {
+        return this.dimmed.size > 0 && !this.dimmed.has(node.look);
+    }
+
+    /** From where on a bar is seen, and how wide it is: with a gap after it where there is room. */
+    extent(node) {
+        const left = Math.max(this.x(node.start), LABELS - 1);
+        const width = Math.min(this.x(node.end), this.width - RIGHT + 2) - left;
+        return [left, Math.max(1, width > 3 ? width - 1 : width)];
+    }
+
+    drawNames(nodes) {
+        const { from, to } = this.view;
+        const edge = this.width - RIGHT;
+        nodes.forEach((node, place) => {
+            if (node.folded || node.end < from || node.start > to || this.isDimmed(node)) return;
+            const next = nodes[place + 1] ? Math.min(this.x(nodes[place + 1].start), edge) : edge;
+            this.drawName(node, ...this.extent(node), this.y(node.lane) + this.lane / 2, next - 6);
+        });
     }
 
     // In its bar, or after it where nothing follows.
@@ -189,6 +212,8 @@ export class Drawing {
         const whole = context.measureText(node.name).width;
         const behind = left + width + 5;
         if (width < whole + 10 && end - behind > Math.max(whole, width)) {
+            context.fillStyle = node.lane % 2 ? paint.ground : paint.band; // so that no line goes through it
+            context.fillRect(behind - 2, y - 8, whole + 4, 16);
             context.fillStyle = paint.text;
             context.fillText(node.name, behind, y);
         } else if (width > 34) {
