@@ -19,9 +19,9 @@ import browser
 import yaml
 from connection_form import connections_page
 from fake_airflow import fake_airflow
-from picture_runs import five, project
 from local_airflow import LocalAirflow
 from local_emulator import LocalEmulator
+from picture_runs import five, project
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from airflow_provider_dbtcloud_dlt.emulator.clock import SECOND, RealClock
