@@ -42,7 +42,7 @@ except ImportError:  # Airflow 3.1
 try:  # Airflow 3.2 and newer
     from airflow.sdk.plugins_manager import AirflowPlugin
 except ImportError:  # Airflow 3.1
-    from airflow.plugins_manager import AirflowPlugin  # type: ignore[assignment, no-redef]
+    from airflow.plugins_manager import AirflowPlugin  # type: ignore[assignment]
 
 __all__ = [
     "STARTS_IN_TRIGGERER",

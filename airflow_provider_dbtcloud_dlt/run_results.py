@@ -30,7 +30,7 @@ PICTURE_KEY = "dbt_cloud_run_picture"
 
 _ResultT = TypeVar("_ResultT")
 
-Use = Callable[[RunArtifacts, Outcome], None]
+Use = Callable[[RunArtifacts, Outcome], object]
 """Makes something of a run's artifacts and its outcome."""
 
 

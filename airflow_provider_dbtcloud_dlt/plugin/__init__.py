@@ -55,7 +55,7 @@ class Page:
         await self._files(scope, receive, send_with_headers)
 
 
-class DbtCloudRunPicture(AirflowPlugin):  # type: ignore[misc]
+class DbtCloudRunPicture(AirflowPlugin):
     """Puts the page beside each task instance: which operator a task has, a plug-in is not asked."""
 
     name = "dbt_cloud_run_picture"
