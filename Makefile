@@ -105,10 +105,12 @@ $(VENV)/.installed-official: $(VENV)/.installed
 	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[official]",--editable ".[official]")
 	@touch $@
 
-$(VENV)/.installed-cluster: $(VENV)/.installed-cluster ## run docker-compose.yaml's Airflow without Docker, with Celery, and kill parts of it: in ten minutes
-	@$(BIN)/python tools/cluster.py $(CLUSTER_ARGS)
+$(VENV)/.installed-cluster: $(VENV)/.installed
+	@echo "Installing Celery into $(VENV)"
+	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[cluster]",--editable ".[cluster]")
+	@touch $@
 
-bench: $(VENV)/.installed-official
+$(VENV)/.installed-bench: $(VENV)/.installed-official
 	@echo "Installing matplotlib into $(VENV)"
 	@$(INSTALL) $(if $(PACKAGE),"$(PACKAGE)[bench]",--editable ".[bench]")
 	@touch $@
