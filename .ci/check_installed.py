@@ -12,7 +12,9 @@ from pathlib import Path
 
 import airflow_provider_dbtcloud_dlt as package
 
-EXTRAS = ("dbt", "duckdb", "pytest")
+EXTRAS = ("dbt", "duckdb", "openlineage", "pytest")
+OF_EXTRAS = (".emulator", ".openlineage.processor")
+"""Modules that need one of them."""
 DAG = """
 from airflow.sdk import dag, task
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
@@ -35,11 +37,11 @@ release_check()
 
 
 def import_everything() -> int:
-    """Import each module but the emulator's, which needs an extra, and return how many there are."""
+    """Import each module but those that need an extra, and return how many there are."""
     names = [
         module.name
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-        if ".emulator" not in module.name
+        if not any(name in module.name for name in OF_EXTRAS)
     ]
     for name in names:
         importlib.import_module(name)
