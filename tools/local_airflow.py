@@ -21,7 +21,7 @@ from airflow_api import AirflowAPI
 from processes import Service, ServiceError, Startable, free_port, isolated_environment, stop
 
 USERNAME = "admin"
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 """How long all of Airflow may take to be healthy: about 15 seconds on an idle machine with two cores."""
 
 
@@ -177,6 +177,9 @@ class LocalAirflow(Startable):
             "DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": self._home / "bundles",
             "SCHEDULER__ENABLE_HEALTH_CHECK": False,
             "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+            # Before its first answer to a task the API server puts its routes together, which on a loaded
+            # machine takes longer than the five seconds for which a task waits otherwise.
+            "WORKERS__EXECUTION_API_TIMEOUT": 60,
             "USAGE_DATA_COLLECTION__ENABLED": False,
         }
         return {
