@@ -23,12 +23,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 from airflow_api import AirflowAPIError
 from bench_report import Section, markdown, table
+from counts import Counts
 from fault_stack import OURS, Batch, Trial, Trials
 from flights_stack import ACCOUNT_ID, CONNECTION_ID, DAGS, EMULATOR_CONFIG
 from local_cluster import LocalCluster
@@ -88,7 +89,7 @@ KINDS = (
 
 
 @dataclass
-class Count:
+class Count(Counts):
     """What became of some tasks.
 
     Attributes:
@@ -106,13 +107,6 @@ class Count:
     twice: int = 0
     wrong: int = 0
     left: int = 0
-
-    def __add__(self, other: "Count") -> "Count":
-        return Count(*(one + two for one, two in zip(self.cells, other.cells, strict=True)))
-
-    @property
-    def cells(self) -> tuple[int, ...]:
-        return tuple(getattr(self, item.name) for item in fields(self))
 
     @property
     def is_clean(self) -> bool:

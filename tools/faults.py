@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from counts import Counts
 from fault_rows import ROWS, Play, Row, is_settled
 from fault_stack import OFFICIAL, OURS, FaultStack, Provider, Trial, Trials
 from processes import exit_on_signals
@@ -32,7 +33,7 @@ COLUMNS = (
 
 
 @dataclass
-class Tally:
+class Tally(Counts):
     """What became of the trials of a row with one provider.
 
     Attributes:
@@ -48,13 +49,6 @@ class Tally:
     duplicates: int = 0
     failed: int = 0
     left: int = 0
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(*(one + two for one, two in zip(self.cells, other.cells, strict=True)))
-
-    @property
-    def cells(self) -> tuple[int, ...]:
-        return self.tasks, self.runs, self.duplicates, self.failed, self.left
 
     @property
     def is_clean(self) -> bool:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -141,16 +140,7 @@ class LocalAirflow(Startable):
             log=log,
             cwd=self._home,
         )
-        try:
-            status = service.popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise ServiceError(
-                f"{service.name} took longer than {timeout:.0f} s.\n{service.log_tail()}"
-            ) from None
-        finally:
-            service.stop()
-        if status:
-            raise ServiceError(f"{service.name} ended with status {status}.\n{service.log_tail()}")
+        service.finish(timeout)
 
     def _settings(self, dags: Path, parallelism: int) -> dict[str, str]:
         settings = {

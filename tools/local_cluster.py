@@ -98,16 +98,7 @@ class LocalCluster(Startable):
         if host.lasts:
             self.services[name] = service
             return
-        try:
-            status = service.popen.wait(START_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise ServiceError(
-                f"{name} took longer than {START_SECONDS:.0f} s.\n{service.log_tail()}"
-            ) from None
-        finally:
-            service.stop()
-        if status:
-            raise ServiceError(f"{name} ended with status {status}.\n{service.log_tail()}")
+        service.finish(START_SECONDS)
         self._say(name, "has done its work")
 
     def wait_until_healthy(self, name: str) -> None:

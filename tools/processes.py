@@ -93,6 +93,21 @@ class Service:
     def stop(self) -> None:
         stop([self])
 
+    def finish(self, timeout: float) -> None:
+        """Wait for the end of a process that ends when its work is done, and stop it if it does not.
+
+        Raises:
+            ServiceError: it took longer, or has failed; the message holds its log's tail.
+        """
+        try:
+            status = self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise ServiceError(f"{self.name} took longer than {timeout:.0f} s.\n{self.log_tail()}") from None
+        finally:
+            self.stop()
+        if status:
+            raise ServiceError(f"{self.name} ended with status {status}.\n{self.log_tail()}")
+
 
 class Startable(ABC):
     """Something that consists of services, and is a context manager in which they run."""

@@ -4,7 +4,6 @@ python tools/release.py [--dist DIR] [--built]
 """
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -64,18 +63,11 @@ def check_installed(wheel: Path) -> None:
         work = home / "work"
         work.mkdir()
         with emulator() as dbt_cloud:
-            connection = {
-                "conn_type": "dbt_cloud_dlt",
-                "host": dbt_cloud.host,
-                "login": str(dbt_cloud.account_id),
-                "password": dbt_cloud.token,
-                "extra": {"job_id": dbt_cloud.job_id},
-            }
             environment = isolated_environment(work) | {
                 "AIRFLOW_HOME": str(work / "airflow"),
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
                 "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-                "AIRFLOW_CONN_DBT_CLOUD_DEFAULT": json.dumps(connection),
+                "AIRFLOW_CONN_DBT_CLOUD_DEFAULT": dbt_cloud.airflow_connection(job_id=dbt_cloud.job_id),
             }
             run(python, "-I", str(ROOT / ".ci" / "check_installed.py"), cwd=work, env=environment)
 

@@ -4,7 +4,6 @@ pytest_plugins = ["airflow_provider_dbtcloud_dlt.emulator.fixtures"]
 
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,14 +40,7 @@ def dbt_cloud_emulator(
             # dlt's settings cannot say whom to trust; these are what requests and Python's ssl look at.
             for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
                 monkeypatch.setenv(name, str(running.ca_file))
-        connection = {
-            "conn_type": "dbt_cloud_dlt",
-            "host": running.host,
-            "login": str(running.account_id),
-            "password": running.token,
-            "extra": extra,
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", running.airflow_connection(**extra))
         for name, value in running.settings.items():
             monkeypatch.setenv(name, value)
         yield running

@@ -11,6 +11,7 @@
             ...  # a connection with host=emu.host, login=emu.account_id, password=emu.token
 """
 
+import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -78,6 +79,15 @@ class Emulator:
             "DBT_CLOUD__JOB_ID": str(self.job_id),
             "DBT_CLOUD__BASE_API_URL": f"{self.url}/api",
         }
+
+    def airflow_connection(self, **extra: Any) -> str:
+        """Return an Airflow connection that leads here, as JSON for a variable ``AIRFLOW_CONN_…``.
+
+        Args:
+            **extra: Fields of its extra, such as `job_id`.
+        """
+        fields = {"host": self.host, "login": str(self.account_id), "password": self.token, "extra": extra}
+        return json.dumps({"conn_type": "dbt_cloud_dlt", **fields})
 
     @property
     def requests(self) -> list[tuple[str, str]]:

@@ -257,7 +257,8 @@ class DbtCloudHook(BaseHook):
 
     def list_accounts(self) -> list[Account]:
         """Return the accounts that the token opens."""
-        return self.settings.client_without_account(self._retry_budget).list_accounts()
+        with self.settings.client_without_account(self._retry_budget) as client:
+            return client.list_accounts()
 
     def list_projects(self, account_id: int | None = None, name_contains: str | None = None) -> list[Project]:
         """Return the account's projects, those whose name contains `name_contains`."""

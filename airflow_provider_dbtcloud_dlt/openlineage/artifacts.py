@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-Json = dict[str, Any]
-KindT = TypeVar("KindT", bound=msgspec.Struct)
+from airflow_provider_dbtcloud_dlt.results.decoding import decoded
+from airflow_provider_dbtcloud_dlt.results.outcome import MAKERS, kind_of
 
-MAKERS = ("model", "seed", "snapshot")
-"""The kinds of nodes that make relations."""
+Json = dict[str, Any]
 
 
 class _Results(msgspec.Struct):
@@ -93,11 +92,6 @@ class Project:
         return list(found)
 
 
-def kind_of(unique_id: str) -> str:
-    """What a node is: ``model``, ``seed``, ``test`` …"""
-    return unique_id.partition(".")[0]
-
-
 def depends_on(node: Json) -> list[str]:
     """The nodes that a node names as those which it depends on."""
     return list((node.get("depends_on") or {}).get("nodes") or [])
@@ -114,7 +108,7 @@ def read_run_results(content: Any, step: int | None) -> StepResults:
     Raises:
         ValueError: It is none.
     """
-    found = _decoded(content, _Results, "run_results.json")
+    found = decoded(content, _Results, "run_results.json")
     known = {one["unique_id"]: one for one in found.results if isinstance(one.get("unique_id"), str)}
     return StepResults(step, known, found.metadata, found.args)
 
@@ -125,7 +119,7 @@ def read_project(content: Any, wanted: Iterable[str]) -> Project:
     Raises:
         ValueError: It is none.
     """
-    found = _decoded(content, _Manifest, "manifest.json")
+    found = decoded(content, _Manifest, "manifest.json")
     nodes: dict[str, Json] = {}
     sources: dict[str, Json] = {}
     ran = set(wanted)
@@ -153,15 +147,8 @@ def read_catalog(content: Any, wanted: Collection[str]) -> dict[str, Json]:
     Raises:
         ValueError: It is none.
     """
-    found = _decoded(content, _Catalog, "catalog.json")
+    found = decoded(content, _Catalog, "catalog.json")
     known = {**found.nodes, **found.sources}
     return {
         unique_id: msgspec.json.decode(known[unique_id], type=Json) for unique_id in wanted & known.keys()
     }
-
-
-def _decoded(content: Any, kind: type[KindT], name: str) -> KindT:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no {name} ({error})") from None

@@ -23,15 +23,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_dbtcloud_dlt.openlineage.artifacts import (
-    MAKERS,
-    Json,
-    Project,
-    StepResults,
-    is_ephemeral,
-    kind_of,
-)
-from airflow_provider_dbtcloud_dlt.results.outcome import FAILED, TESTS
+from airflow_provider_dbtcloud_dlt.openlineage.artifacts import Json, Project, StepResults, is_ephemeral
+from airflow_provider_dbtcloud_dlt.results.outcome import FAILED, MAKERS, TESTS, kind_of
 from airflow_provider_dbtcloud_dlt.results.relation import relation_parts
 
 COMMANDS = frozenset(("build", "run", "seed", "snapshot", "test"))

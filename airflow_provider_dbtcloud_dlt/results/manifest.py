@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 
-_KindT = TypeVar("_KindT", bound=msgspec.Struct)
+from airflow_provider_dbtcloud_dlt.results.decoding import decoded
 
 
 class _Source(msgspec.Struct):
@@ -87,7 +87,7 @@ class Manifest:
         Raises:
             ValueError: It is no manifest.
         """
-        found = _decoded(content, _OfSources)
+        found = decoded(content, _OfSources, "manifest")
         sources = [
             Source(one.source_name, one.name, one.schema or "", one.identifier or one.name)
             for one in found.sources.values()
@@ -135,7 +135,9 @@ def read_nodes(content: Any) -> dict[str, Node]:
     Raises:
         ValueError: It is no manifest.
     """
-    return {unique_id: _node(node) for unique_id, node in _decoded(content, _OfNodes).nodes.items()}
+    return {
+        unique_id: _node(node) for unique_id, node in decoded(content, _OfNodes, "manifest").nodes.items()
+    }
 
 
 def _node(node: _Node) -> Node:
@@ -191,10 +193,3 @@ def reduced(nodes: Mapping[str, Node], ran: Collection[str]) -> dict[str, Node]:
             learn(node.depends_on)
             found[unique_id] = replace(node, depends_on=tuple(dict.fromkeys(waited_for(node.depends_on))))
     return found
-
-
-def _decoded(content: Any, kind: type[_KindT]) -> _KindT:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no manifest ({error})") from None

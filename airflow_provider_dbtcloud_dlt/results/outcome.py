@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_dbtcloud_dlt.results.decoding import decoded
 from airflow_provider_dbtcloud_dlt.results.manifest import Node
 
 FILES = ("run_results.json", "sources.json")
@@ -24,6 +25,9 @@ FILES = ("run_results.json", "sources.json")
 FAILED = frozenset(("error", "fail", "runtime error", "partial success"))
 MADE = frozenset(("success", "partial success"))
 """How a node ends that has written its relation; the engine's ``reused`` and ``no-op`` write none."""
+
+MAKERS = ("model", "seed", "snapshot")
+"""The kinds of nodes that make relations."""
 
 TESTS = ("test", "unit_test")
 
@@ -89,7 +93,7 @@ class NodeResult:
     @property
     def kind(self) -> str:
         """What it is: ``model``, ``test``, ``seed``, ``snapshot``, ``source`` …"""
-        return self.unique_id.partition(".")[0]
+        return kind_of(self.unique_id)
 
     @property
     def name(self) -> str:
@@ -160,8 +164,7 @@ class Outcome:
 
     def made(self) -> list[NodeResult]:
         """The models, seeds and snapshots that were written."""
-        kinds = ("model", "seed", "snapshot")
-        return [one for one in self.results.values() if one.kind in kinds and one.status in MADE]
+        return [one for one in self.results.values() if one.kind in MAKERS and one.status in MADE]
 
     def failed_tests(self) -> dict[str, list[str]]:
         """The names of the tests that found something, if only a warning, by the nodes that they are about.
@@ -174,6 +177,11 @@ class Outcome:
                 for unique_id in self.nodes.get(result.unique_id, Node()).tested:
                     found.setdefault(unique_id, []).append(result.name)
         return found
+
+
+def kind_of(unique_id: str) -> str:
+    """What a node is, by its id: ``model``, ``seed``, ``test`` …"""
+    return unique_id.partition(".")[0]
 
 
 def read_results(content: Any, step: int | None, name: str = FILES[0]) -> list[NodeResult]:
@@ -190,10 +198,7 @@ def read_results(content: Any, step: int | None, name: str = FILES[0]) -> list[N
     Raises:
         ValueError: It is no such file.
     """
-    try:
-        found = msgspec.json.decode(content, type=_File)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no {name} ({error})") from None
+    found = decoded(content, _File, name)
     results = [_read(one, step) for one in found.results]
     command = found.args.get("which") if isinstance(found.args, Mapping) else None
     if command in BUILDS_NOTHING:

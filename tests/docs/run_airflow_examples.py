@@ -53,13 +53,7 @@ def main(home: Path, answer: Path) -> None:
     sys.path.insert(0, str(dags))
     with emulator("emulator.yaml", lag=0) as emu:  # artifacts need not be waited for
         emu.script_job(JOB_ID, artifacts={"run_results.json": '{"results": []}'})
-        connection = {
-            "conn_type": "dbt_cloud_dlt",
-            "host": emu.host,
-            "login": str(emu.account_id),
-            "password": emu.token,
-        }
-        os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = json.dumps(connection)
+        os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = emu.airflow_connection()
         warehouse = {"conn_type": "duckdb", "host": str(home / "warehouse.duckdb")}
         os.environ["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(warehouse)
         told: dict[str, Any] = {file.name: run_dag(file) for file in sorted(dags.glob("*.py"))}

@@ -72,17 +72,9 @@ def dbt_cloud(tmp_path, monkeypatch, emulator_folder):
     monkeypatch.chdir(tmp_path)
     with emulator(emulator_folder / "emulator.yaml") as emu:
         emu.script_job(JOB_ID, artifacts={"run_results.json": '{"results": []}'})
-        fields = {
-            "conn_type": "dbt_cloud_dlt",
-            "host": emu.host,
-            "login": str(emu.account_id),
-            "password": emu.token,
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", json.dumps(fields))
-        monkeypatch.setenv("DBT_CLOUD__API_TOKEN", emu.token)
-        monkeypatch.setenv("DBT_CLOUD__ACCOUNT_ID", str(emu.account_id))
-        monkeypatch.setenv("DBT_CLOUD__JOB_ID", str(JOB_ID))
-        monkeypatch.setenv("DBT_CLOUD__BASE_API_URL", f"{emu.url}/api")
+        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", emu.airflow_connection())
+        for name, value in emu.settings.items():
+            monkeypatch.setenv(name, value)
         yield emu
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_dbt import write_project
+from real_dbt import served, write_project
 
-from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import DbtCloudRunJobOperator
 from airflow_provider_dbtcloud_dlt.operators.dlt import DltLoadOperator
 
@@ -39,8 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def emu(folder: Path, connect: Callable[..., None]) -> Iterator[Emulator]:
     """The project, served."""
-    with emulator(folder / "emulator.yaml", state_dir=folder / "state", lag=0) as running:
-        connect(host=running.host, login="1", password=running.token)
+    with served(folder, connect) as running:
         yield running
 
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from real_dbt import write_project
+from real_dbt import served, write_project
 
-from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunException
 
 pytestmark = pytest.mark.slow
@@ -38,23 +38,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_project(tmp_path_factory.mktemp("large"), files, {"steps": ["dbt build"]})
 
 
-@pytest.fixture(scope="module")
-def emu(folder: Path) -> Iterator[Any]:
-    with emulator(folder / "emulator.yaml", state_dir=folder / "state", lag=1) as running:
+@pytest.fixture
+def emu(folder: Path, connect: Callable[..., None]) -> Iterator[Emulator]:
+    with served(folder, connect, lag=1) as running:
         yield running
 
 
 @pytest.fixture
 def ran(
-    emu: Any,
-    connect: Callable[..., None],
+    emu: Emulator,
     make: Any,
     context: Callable[..., Any],
     triggerer: Any,
     capsys: pytest.CaptureFixture[str],
 ) -> SimpleNamespace:
     """The job's run, and what is told of it."""
-    connect(host=emu.host, login="1", password=emu.token)
     its_context = context()
     triggerer.patience = 900.0
     with pytest.raises(DbtCloudJobRunException) as raised:

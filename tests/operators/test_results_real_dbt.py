@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from real_dbt import write_project
+from real_dbt import served, write_project
 
-from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
+from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudJobRunException
 
 pytestmark = pytest.mark.slow
@@ -37,8 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def emu(folder: Path, connect: Callable[..., None]) -> Iterator[Emulator]:
-    with emulator(folder / "emulator.yaml", state_dir=folder / "state", lag=1) as running:
-        connect(host=running.host, login="1", password=running.token)
+    with served(folder, connect, lag=1) as running:
         yield running
 
 

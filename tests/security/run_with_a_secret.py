@@ -43,14 +43,7 @@ def contents() -> str:
 
 
 def main(answer: Path) -> None:
-    connection = {
-        "conn_type": "dbt_cloud_dlt",
-        "host": _emulator.host,
-        "login": str(_emulator.account_id),
-        "password": _emulator.token,
-        "extra": {"job_id": _emulator.job_id},
-    }
-    os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = json.dumps(connection)
+    os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = _emulator.airflow_connection(job_id=_emulator.job_id)
     _emulator.script_job(_emulator.job_id, artifacts={"run_results.json": '{"results": []}'})
     poller.FIRST_LOOK_SECONDS = 0.1
     initdb()

@@ -106,14 +106,8 @@ def test_a_default_is_no_template(monkeypatch):
     from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
 
     with emulator() as emu:
-        fields = {
-            "conn_type": "dbt_cloud_dlt",
-            "host": emu.host,
-            "login": str(emu.account_id),
-            "password": emu.token,
-            "extra": {"job_id": emu.job_id, "cause": "{{ var.value.secret }}"},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", json.dumps(fields))
+        leads_there = emu.airflow_connection(job_id=emu.job_id, cause="{{ var.value.secret }}")
+        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", leads_there)
         assert DbtCloudHook().settings.defaults["cause"] == "{{ var.value.secret }}"
 
 
