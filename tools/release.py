@@ -97,7 +97,7 @@ def main() -> int:
         undone = check_changelog(version, CHANGELOG.read_text(encoding="utf-8"))
         (wheel,) = dist.glob("*.whl")
         run(sys.executable, "-m", "twine", "check", "--strict", *map(str, sorted(dist.iterdir())))
-        run(sys.executable, str(ROOT / ".ci" / "check_wheel.py"), str(dist))
+        run(sys.executable, str(ROOT / ".ci" / "check_built.py"), str(dist))
         check_installed(wheel)
     except ReleaseError as error:
         print(error, file=sys.stderr)

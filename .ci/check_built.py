@@ -1,11 +1,12 @@
-"""Check that a wheel holds the package, all of it, and nothing else.
+"""Check that a wheel and its source distribution hold the package, all of it, and nothing else.
 
-Usage: python check_wheel.py DIRECTORY_WITH_ONE_WHEEL
+Usage: python check_built.py DIRECTORY_WITH_BOTH
 """
 # ruff: noqa: T201
 
 import re
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ ENTRY_POINTS = {
     "the provider": f"provider_info = {PACKAGE}.provider_info:get_provider_info",
     "its plug-in": f"dbt_cloud_dlt = {PACKAGE}.plugin:DbtCloudRunPicture",
 }
+
+BESIDE_THE_PACKAGE = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+"""What a source distribution holds in addition, some of it whether it is asked for or not."""
 
 
 def source_files(root: Path) -> set[str]:
@@ -26,16 +30,28 @@ def source_files(root: Path) -> set[str]:
     }
 
 
-def faults(wheel: Path, expected: set[str]) -> Iterator[str]:
+def differences(found: set[str], expected: set[str]) -> Iterator[str]:
+    """Yield a sentence for each file that is missing, or too much."""
+    for name in sorted(expected - found):
+        yield f"{name} is in the checkout, but not in here"
+    for name in sorted(found - expected):
+        yield f"{name} is in here, but not part of the package"
+
+
+def faults_of_source(source: Path, expected: set[str]) -> Iterator[str]:
+    """Yield a sentence for each thing wrong with the source distribution."""
+    with tarfile.open(source) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    yield from differences(names, expected | BESIDE_THE_PACKAGE)
+
+
+def faults_of_wheel(wheel: Path, expected: set[str]) -> Iterator[str]:
     """Yield a sentence for each thing wrong with the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
         metadata = f"{'-'.join(wheel.stem.split('-')[:2])}.dist-info"
         found = {name for name in names if not name.startswith(f"{metadata}/")}
-        for name in sorted(expected - found):
-            yield f"{name} is in the checkout, but not in the wheel"
-        for name in sorted(found - expected):
-            yield f"{name} is in the wheel, but not part of the package"
+        yield from differences(found, expected)
         if f"{PACKAGE}/py.typed" not in found:
             yield "py.typed is missing: type checkers would ignore the annotations"
         if f"{metadata}/licenses/LICENSE" not in names:
@@ -51,18 +67,20 @@ def faults(wheel: Path, expected: set[str]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print what is wrong, or one line that all is well."""
-    wheels = list(Path(sys.argv[1]).glob("*.whl"))
-    if len(wheels) != 1:
-        print(f"Expected one wheel in {sys.argv[1]}, found {len(wheels)}")
-        return 1
+    """Print what is wrong, or a line for each file that all is well."""
+    folder = Path(sys.argv[1])
     expected = source_files(Path(__file__).resolve().parents[1])
-    wrong = list(faults(wheels[0], expected))
-    for sentence in wrong:
-        print(f"{wheels[0].name}: {sentence}")
-    if not wrong:
-        print(f"{wheels[0].name}: {len(expected)} files of the package and nothing else")
-    return 1 if wrong else 0
+    status = 0
+    for pattern, faults in (("*.tar.gz", faults_of_source), ("*.whl", faults_of_wheel)):
+        built = list(folder.glob(pattern))
+        if len(built) != 1:
+            print(f"Expected one {pattern} in {folder}, found {len(built)}")
+            return 1
+        wrong = list(faults(built[0], expected))
+        for sentence in wrong or [f"{len(expected)} files of the package and nothing else"]:
+            print(f"{built[0].name}: {sentence}")
+        status = status or int(bool(wrong))
+    return status
 
 
 if __name__ == "__main__":
