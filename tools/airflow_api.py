@@ -109,7 +109,7 @@ class AirflowAPI:
         """Put another secret into a connection, as a person would when it has been rotated."""
         path = f"connections/{connection_id}"
         body = self.request("GET", path)
-        fields = {name: body[name] for name in ("connection_id", "conn_type", "host", "login")}
+        fields = {name: body[name] for name in ("connection_id", "conn_type", "host", "port", "login")}
         self.request("PATCH", path, json={**fields, "password": password})
 
     def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:

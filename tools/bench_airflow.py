@@ -150,8 +150,6 @@ def section(size: int, repeats: int, say: Callable[[str], object]) -> Section:
             starts.touch()
             dags.write_text(json.dumps(_described(dag_ids, runs)))
             env = {"BENCH_STARTS": str(starts), "BENCH_DAGS": str(dags), **runs.emulator.trust}
-            # The DAG file does not change: reading it again would only blur what is measured.
-            env |= {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
             with (
                 airflow_database(initdb) as database,
                 LocalAirflow(folder, DAGS, env=env | database, parallelism=PARALLELISM) as airflow,

@@ -49,10 +49,8 @@ BACK_AFTER = 10.0
 """Seconds until what was killed is started again, as Docker would."""
 PATIENCE = 1200.0
 
-# What Airflow gives up after: minutes by default, which nobody wants to watch; but the API server's first
-# answer to a task takes longer than five seconds on a loaded machine.
+# What Airflow gives up after: minutes by default, which nobody wants to watch.
 QUICK = {
-    "WORKERS__EXECUTION_API_TIMEOUT": 60,
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 30,
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": 3,

@@ -202,7 +202,7 @@ class Native:
         replaced = {
             rf"{HOME}(?=/)": f"{root}{HOME}",
             r"@postgres(?=/)": f"@127.0.0.1:{self.ports['postgres']}",
-            rf"(?<=[@/])({'|'.join(PORTS)})(?=:\d)": "127.0.0.1",
+            rf"(?:(?<=@)|(?<=://))({'|'.join(PORTS)})\b": "127.0.0.1",
             r"\b0\.0\.0\.0\b": "127.0.0.1",
             rf"\b({'|'.join(numbers)})\b": lambda match: numbers[match[0]],
             r"\bredis-server\b": f"redis-server --bind 127.0.0.1 --port {self.ports['redis']}",

@@ -83,7 +83,7 @@ class Trials:
             "check_interval": 2,
             "deferrable": True,
             # Scripted runs leave no artifacts: ours would wait for them.
-            **({"log_results": False} if self.provider is OURS else {}),
+            **({"log_results": False} if self.provider.operator == OURS.operator else {}),
             **dict(self.arguments),
         }
         return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from local_airflow import LocalAirflow
 from local_emulator import LocalEmulator
@@ -62,7 +63,9 @@ class FlightsStack(Startable):
         self.airflow.api.create_connection(
             CONNECTION_ID,
             "dbt_cloud_dlt",
-            host=self.emulator.url,
+            # Airflow 3.3.1 and 3.3.2 refuse to test a connection that has no port of its own.
+            host="http://127.0.0.1",
+            port=urlsplit(self.emulator.url).port,
             login=str(ACCOUNT_ID),
             password=self.emulator.token,
             description="The local emulator",

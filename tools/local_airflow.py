@@ -161,9 +161,10 @@ class LocalAirflow(Startable):
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "LOGGING__BASE_LOG_FOLDER": self.folder / "logs" / "tasks",
             "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": self.folder / "logs" / "dag-files",
-            # Found soon rather than cheaply: there are few DAG files, and somebody waits.
+            # A file that is new or changed is found soon, for somebody waits; one that has not changed is not
+            # read again, which would take a core for a dozen files.
             "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
             "DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": self._home / "bundles",
             "SCHEDULER__ENABLE_HEALTH_CHECK": False,
             "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,

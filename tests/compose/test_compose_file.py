@@ -107,7 +107,9 @@ def test_the_connection_is_ready_and_leads_to_the_emulator():
     for part in (
         "connections add dbt_cloud_default",
         "--conn-type dbt_cloud_dlt",
-        "--conn-host http://emulator:8580",
+        "--conn-host http://emulator ",
+        '--conn-password "$$(cat /opt/airflow/secrets/emulator-token)"',
+        "--conn-port 8580",
         f"--conn-login {emulator['account']['id']}",
         '"allow_http": true',
     ):
@@ -156,10 +158,10 @@ def test_ports_are_open_to_this_machine_only(name):
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name]["ports"])
 
 
-@pytest.mark.parametrize("name", ["postgres", "redis"])
-def test_images_are_pinned(name):
-    """An image of others names its version."""
-    assert re.search(r":\d+\.\d+", SERVICES[name]["image"])
+@pytest.mark.parametrize(("name", "version"), [("postgres", r"\d+\.\d+"), ("redis", r"\d+\.\d+\.\d+")])
+def test_images_are_pinned(name, version):
+    """An image of others names its version in full."""
+    assert re.fullmatch(rf"{name}:{version}-bookworm", SERVICES[name]["image"])
 
 
 def test_the_image_is_of_the_airflow_that_ci_tests():

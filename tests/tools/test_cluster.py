@@ -4,7 +4,7 @@ import dataclasses
 
 import pendulum
 import pytest
-from cluster import Count, counted, trials
+from cluster import QUICK, Count, counted, trials
 from fault_stack import Trial
 
 from airflow_provider_dbtcloud_dlt.client import Run, RunStatus
@@ -54,6 +54,17 @@ SUCCESS, ERROR, RUNNING = RunStatus.SUCCESS, RunStatus.ERROR, RunStatus.RUNNING
 def test_what_became_of_a_task(one, expected):
     """Runs started needlessly, results that are not the run's, and runs that are left."""
     assert counted(one) == dataclasses.replace(Count(tasks=1, runs=1), **expected)
+
+
+@pytest.mark.parametrize("name", set(QUICK) - {"API__MAXIMUM_PAGE_LIMIT"})
+def test_only_what_would_be_waited_for_is_other_than_in_the_compose_file(name):
+    """All else that Airflow needs is in the file, or its containers would lack it."""
+    assert name.endswith(("_TIMEOUT", "_INTERVAL", "_SEC", "_THRESHOLD"))
+
+
+def test_tasks_wait_for_no_artifacts():
+    """Scripted runs leave none, and a task that looked for them would hold a worker meanwhile."""
+    assert all(one.described()["arguments"]["log_results"] is False for one in trials(10))
 
 
 @pytest.mark.parametrize("wanted", [3, 40, 200])
