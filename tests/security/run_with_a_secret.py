@@ -3,8 +3,8 @@
     python run_with_a_secret.py ANSWER
 
 The environment names an Airflow's home with the DAGs and nothing else, and switches Airflow's masking off:
-nothing but this package keeps the token out of sight. The token, how the tasks ended, and all that is in the
-database then are written to ANSWER as JSON.
+nothing but this package keeps the token out of sight. The token, how the tasks ended, the runs' causes, and
+all that is in the database then are written to ANSWER as JSON.
 """
 
 import json
@@ -28,6 +28,8 @@ from airflow_provider_dbtcloud_dlt.triggers.dbt_cloud import DbtCloudRunJobTrigg
 from airflow_provider_dbtcloud_dlt.triggers.job_run_sensor import DbtCloudRunSensorTrigger
 from airflow_provider_dbtcloud_dlt.triggers.job_runs import DbtCloudJobRunsTrigger
 
+HOSTILE_CAUSE = "{{ conn.dbt_cloud_default.password }}"
+
 
 def contents() -> str:
     """Return every row of every table."""
@@ -43,7 +45,8 @@ def contents() -> str:
 
 
 def main(answer: Path) -> None:
-    os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = _emulator.airflow_connection(job_id=_emulator.job_id)
+    leads_there = _emulator.airflow_connection(job_id=_emulator.job_id, cause=HOSTILE_CAUSE)
+    os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = leads_there
     _emulator.script_job(_emulator.job_id, artifacts={"run_results.json": '{"results": []}'})
     poller.FIRST_LOOK_SECONDS = 0.1
     initdb()
@@ -67,6 +70,7 @@ def main(answer: Path) -> None:
     told = {
         "token": _emulator.token,
         "states": {task.task_id: str(task.state) for run in runs for task in run.get_task_instances()},
+        "causes": [run["trigger"]["cause"] for run in _emulator.runs()],
         "database": contents(),
         "triggers": triggers,
     }

@@ -101,16 +101,6 @@ def test_a_bundle_that_holds_no_certificate_is_not_shown(tmp_path, answers):
         assert SECRET not in str(raised.value)
 
 
-def test_a_default_is_no_template(monkeypatch):
-    """A cause that looks like one reaches dbt Cloud as it stands: nothing of Airflow's can be read by it."""
-    from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
-
-    with emulator() as emu:
-        leads_there = emu.airflow_connection(job_id=emu.job_id, cause="{{ var.value.secret }}")
-        monkeypatch.setenv("AIRFLOW_CONN_DBT_CLOUD_DEFAULT", leads_there)
-        assert DbtCloudHook().settings.defaults["cause"] == "{{ var.value.secret }}"
-
-
 @pytest.mark.parametrize("driver", ["/tmp/evil.so", "{/tmp/evil.so}", "ODBC Driver 18 for SQL Server;X=1"])
 def test_a_destinations_connection_names_no_library(driver):
     """An ODBC driver is one of those that dlt knows by name, never a file that would be loaded."""

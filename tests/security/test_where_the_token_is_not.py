@@ -58,6 +58,13 @@ def test_the_tasks_have_run(in_airflow):
 
 
 @pytest.mark.slow
+def test_a_default_is_no_template(in_airflow):
+    """A cause of the connection's that looks like one reaches dbt Cloud as it stands."""
+    assert any(cause.endswith("{{ conn.dbt_cloud_default.password }}") for cause in in_airflow["causes"])
+    assert in_airflow["token"] not in "".join(in_airflow["causes"])
+
+
+@pytest.mark.slow
 def test_no_row_of_the_database_has_it(in_airflow):
     """XComs, rendered templates, serialized DAGs, triggers, logs: all tables, though much is in them."""
     assert "job_run_url" in in_airflow["database"]
