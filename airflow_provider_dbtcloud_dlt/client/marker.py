@@ -156,7 +156,7 @@ def decide(
         retry_from_failure: take up a failed run at its point of failure, where the API says it can be.
 
     Returns:
-        What to do; see the table in the README. Whatever it is, no other run of this work
+        What to do; see the table in docs/faults.md. Whatever it is, no other run of this work
         goes on beside it.
     """
     ours = runs_of(marker, runs)

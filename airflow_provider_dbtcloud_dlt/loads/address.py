@@ -147,4 +147,4 @@ READERS: dict[str, Callable[[Any, str], Address]] = {
     "duckdb": _file,
     "filesystem": _filesystem,
 }
-"""By dlt's destination types; the README has the same table."""
+"""By dlt's destination types; docs/assets.md has the same table."""

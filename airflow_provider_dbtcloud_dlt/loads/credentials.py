@@ -110,7 +110,7 @@ def _refuse(connection: ConnectionFields, mapping: ConnectionMapping) -> None:
             raise connection.error(
                 f"extra {key!r} asks for a way to log in, or to use TLS, that dlt's {mapping.destination!r} "
                 "does not have. Give the load a connection with a key, a token or a password, and with TLS "
-                "by the fields that the README lists, or a destination object."
+                "by the fields that docs/destinations.md lists, or a destination object."
             )
 
 

@@ -104,8 +104,8 @@ class DltLoadOperator(BaseOperator):
             connection also a bucket's address, such as ``"s3://lake/raw"``. None: what the connection's
             type says, else dlt's configuration.
         destination_conn_id: An Airflow connection whose credentials the destination gets; nothing of dlt's
-            configuration is mixed into them. The README lists the types of connections. None: dlt's
-            configuration.
+            configuration is mixed into them. docs/destinations.md lists the types of connections. None:
+            dlt's configuration.
         dataset_name: The dataset (schema) at the destination. None: ``<pipeline name>_dataset``.
         write_disposition: ``"append"``, ``"replace"``, ``"merge"`` or ``"skip"``, or a dict with
             ``disposition`` and dlt's further choices. None: what each resource says, else ``"append"``.
