@@ -184,8 +184,8 @@ def clock_skew(headers: Mapping[str, str], now: float, known: float = 0.0) -> fl
 def may_retry(request: Request, error: DbtCloudError) -> bool:
     """Whether to send the request again: without risk of a second effect, and with a chance of success.
 
-    A GET may be repeated after any passing failure. A POST only when it surely had no effect: it was not
-    sent, or was refused by the rate limit.
+    A GET may be repeated after any passing failure, and so may a cancellation. Any other POST only when it
+    surely had no effect: it was not sent, or was refused by the rate limit.
     """
     if isinstance(error, RateLimitError):
         return True

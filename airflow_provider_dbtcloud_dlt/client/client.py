@@ -47,8 +47,8 @@ def import_transport() -> type[Transport]:
 class DBTCloudClientV2:
     """A client of the dbt Cloud Administrative API, version 2.
 
-    See https://docs.getdbt.com/dbt-cloud/api-v2. Reads are repeated after passing failures for up to
-    `retry_budget` seconds; a request that starts or cancels something is repeated only when it surely had no
+    See https://docs.getdbt.com/dbt-cloud/api-v2. Reads and cancellations are repeated after passing failures
+    for up to `retry_budget` seconds; a request that starts something is repeated only when it surely had no
     effect. ``Retry-After`` is honoured. Redirects are never followed, so the token stays with its host.
 
     Args:
@@ -57,8 +57,8 @@ class DBTCloudClientV2:
             `list_accounts` work.
         base_api_url: scheme, host and ``/api``, such as ``https://ab123.us1.dbt.com/api``.
         timeout: seconds to connect and seconds to wait for data, or one number for both; default: 10 and 30.
-        retry_budget: seconds since the first attempt within which a failed read is repeated; default: 60,
-            time for a second attempt after one that timed out; 0 for one attempt.
+        retry_budget: seconds since the first attempt within which a failed read or cancellation is repeated;
+            default: 60, time for a second attempt after one that timed out; 0 for one attempt.
         proxies: as requests takes them, ``{"https": "http://proxy:3128"}``; default: the environment's.
         verify: verify TLS certificates (``True``), or the path of a CA bundle to verify them with.
         allow_http: allow plain http to a host other than this machine.

@@ -91,12 +91,14 @@ class Request:
         path: below ``…/api/v2/``, with the trailing slash that the API wants.
         params: the query, encoded the way the API wants lists.
         body: what is sent as JSON.
+        harmless: whether a POST does nothing more when it is sent twice.
     """
 
     method: Literal["GET", "POST"]
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
+    harmless: bool = False
 
     def __str__(self) -> str:
         """How messages name it."""
@@ -105,7 +107,7 @@ class Request:
     @property
     def idempotent(self) -> bool:
         """Whether the request may be repeated when its answer was lost."""
-        return self.method == "GET"
+        return self.method == "GET" or self.harmless
 
 
 def list_accounts() -> Request:
@@ -136,7 +138,7 @@ def get_run(account_id: object, run_id: object, include_related: Sequence[str] =
 
 def cancel_run(account_id: object, run_id: object) -> Request:
     """Cancel a run; on an ended one nothing happens."""
-    return Request("POST", f"{_run_path(account_id, run_id)}cancel/")
+    return Request("POST", f"{_run_path(account_id, run_id)}cancel/", harmless=True)
 
 
 def retry_run(account_id: object, run_id: object) -> Request:

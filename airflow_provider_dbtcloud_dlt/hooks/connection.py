@@ -81,7 +81,7 @@ class Settings:
 
         Args:
             account_id: instead of the connection's account.
-            retry_budget: seconds within which a failed read is repeated.
+            retry_budget: seconds within which a failed read or cancellation is repeated.
 
         Raises:
             DbtCloudConnectionError: token, account, host, proxy or CA bundle can't be used.

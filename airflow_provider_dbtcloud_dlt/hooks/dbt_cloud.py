@@ -65,7 +65,7 @@ class DbtCloudHook(BaseHook):
         proxies: as requests takes them, instead of the connection's.
         verify: verify TLS certificates, or a CA bundle's path, instead of the connection's.
         outage_tolerance: seconds for which a wait outlives an API that does not answer.
-        retry_budget: seconds within which a failed read is repeated.
+        retry_budget: seconds within which a failed read or cancellation is repeated.
         timeout_seconds: the official provider's name for `timeout`.
         retry_limit: accepted from the official provider's `hook_params`; has no effect, see `retry_budget`.
         retry_delay: likewise.

@@ -112,6 +112,16 @@ def test_cancel_of_an_ended_run_changes_nothing(cloud: DBTCloudClientV2, failed:
     assert cloud.cancel_run(failed.id).status is RunStatus.ERROR
 
 
+@pytest.mark.parametrize("lost", ["answered with 502", "request lost", "answer lost"])
+def test_cancellation_is_sent_again(cloud: DBTCloudClientV2, running: Run, emu: Emulator, lost: str) -> None:
+    """A second one does no harm, whether or not the first arrived."""
+    if lost == "answered with 502":
+        emu.fail_next(path="/cancel/", status=502)
+    else:
+        emu.drop_next(path="/cancel/", after_effect=lost == "answer lost")
+    assert cloud.cancel_run(running.id).status is RunStatus.CANCELLED
+
+
 def test_retry_of_a_failed_run(cloud: DBTCloudClientV2, failed: Run) -> None:
     """A new run that names the old one."""
     assert cloud.retry_run(failed.id).retrying_run_id == failed.id

@@ -29,6 +29,7 @@ from airflow_provider_dbtcloud_dlt.client.protocol import Request
 
 GET = Request("GET", "accounts/7/runs/5/")
 POST = Request("POST", "accounts/7/jobs/3/run/", body={"cause": "c"})
+CANCEL = protocol.cancel_run(7, 5)
 
 
 def _answer(status: int, body: Any = b"", **headers: str) -> Answer:
@@ -229,8 +230,8 @@ def test_any_answer_is_json_or_an_error_of_ours(status: int, body: bytes) -> Non
     ],
 )
 def test_what_may_be_repeated(error: DbtCloudError, get: bool, post: bool) -> None:
-    """A read after any passing failure; what starts something only when it surely had no effect."""
-    assert (answers.may_retry(GET, error), answers.may_retry(POST, error)) == (get, post)
+    """A read, or a cancellation, after any passing failure; what starts something only without effect."""
+    assert [answers.may_retry(request, error) for request in (GET, CANCEL, POST)] == [get, get, post]
 
 
 NOON = "Wed, 25 Nov 2026 12:00:00 GMT"

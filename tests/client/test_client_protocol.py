@@ -66,7 +66,24 @@ def test_endpoint(
     build: Callable[[], Request], method: str, path: str, params: Mapping[str, str], body: Any
 ) -> None:
     """Each call of the API: method, path with its slash, query and body."""
-    assert build() == Request(method, path, params, body)  # type: ignore[arg-type]
+    built = build()
+    assert (built.method, built.path, built.params, built.body) == (method, path, params, body)
+
+
+@pytest.mark.parametrize(
+    ("request_", "idempotent"),
+    [
+        (protocol.get_run(7, 5), True),
+        (protocol.cancel_run(7, 5), True),
+        (protocol.trigger_job_run(7, 3, {"cause": "c"}), False),
+        (protocol.rerun_job(7, 3), False),
+        (protocol.retry_run(7, 5), False),
+    ],
+    ids=str,
+)
+def test_request_knows_whether_it_may_be_repeated(request_: Request, idempotent: bool) -> None:
+    """What starts a run would start two; of two cancellations the second does nothing."""
+    assert request_.idempotent is idempotent
 
 
 @pytest.mark.parametrize(
