@@ -257,10 +257,10 @@ _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=15.0)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """Seconds until the next attempt: what the server asked for, else a growing random pause."""
+    """Seconds until the next attempt: a growing random pause, or longer where the server asked for it."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, RateLimitError | ServerError) else None
-    return _backoff(state) if asked is None else asked
+    return max(asked or 0.0, _backoff(state))
 
 
 def _spent(state: tenacity.RetryCallState) -> float:

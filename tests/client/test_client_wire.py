@@ -313,6 +313,17 @@ def test_retry_after_is_honoured(client: DBTCloudClientV2, server: responses.Req
     assert time.slept == [17.0]
 
 
+@pytest.mark.parametrize("value", ["0", "Tue, 31 Dec 2024 23:00:00 GMT"])
+def test_retry_after_of_nothing_is_no_leave_to_hurry(
+    client: DBTCloudClientV2, server: responses.RequestsMock, time: Any, value: str
+) -> None:
+    """A server that asks for no pause gets the usual one."""
+    server.get(RUN, status=503, headers={"Retry-After": value})
+    server.get(RUN, json=GOOD)
+    client.get_run(5)
+    assert time.slept[0] > 0
+
+
 def test_retry_after_beyond_the_budget_is_an_error(
     client: DBTCloudClientV2, server: responses.RequestsMock, time: Any
 ) -> None:
