@@ -63,7 +63,7 @@ def when_there(
 
 
 def _may_come(client: DBTCloudClientV2, run_id: int | str, path: str, step: int | None) -> bool:
-    if not _ended_just_now(client.get_run(run_id)):
+    if not _ended_just_now(client, client.get_run(run_id)):
         return False
     # Artifacts come all at once: among some that have come without this one it is not to be expected.
     known = client.list_artifacts(run_id, step)
@@ -101,7 +101,7 @@ class RunArtifacts:
         """List them, waiting a little if the run has only just ended and none are there yet."""
         for pause in pauses:
             by_step = _by_step(client, run)
-            if by_step or not _may_have_any(run) or not _ended_just_now(run):
+            if by_step or not _may_have_any(run) or not _ended_just_now(client, run):
                 break
             log.info(
                 "Job run %s has just ended and has no artifacts yet; looking again in %d s.", run.id, pause
@@ -140,5 +140,8 @@ def _may_have_any(run: Run) -> bool:
     return not run.run_steps or any("dbt " in (step.name or "") for step in run.run_steps if step.has_begun)
 
 
-def _ended_just_now(run: Run) -> bool:
-    return run.finished_at is not None and (pendulum.now("UTC") - run.finished_at).total_seconds() <= LATE
+def _ended_just_now(client: DBTCloudClientV2, run: Run) -> bool:
+    if run.finished_at is None:
+        return False
+    now = pendulum.now("UTC").add(seconds=client.clock_skew)
+    return (now - run.finished_at).total_seconds() <= LATE

@@ -2,11 +2,16 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
+import responses
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, NotFoundError
-from airflow_provider_dbtcloud_dlt.client.artifacts import when_there
+from airflow_provider_dbtcloud_dlt.client.artifacts import RunArtifacts, when_there
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator, emulator
 
 LOG = logging.getLogger("task")
@@ -89,3 +94,55 @@ def test_artifact_that_comes_while_it_is_looked_for_is_read(late: Emulator, clou
 
     found = when_there(cloud, run_id, "manifest.json", read_as_time_goes_by, LOG, sleep=late.clock.advance)
     assert found == b"{}"
+
+
+# --- this machine's clock is wrong --------------------------------------------------------------------------
+
+RUN = "https://dbt.test/api/v2/accounts/7/runs/5/"
+
+
+@pytest.fixture
+def server() -> Iterator[responses.RequestsMock]:
+    """Plays dbt Cloud: answers differ from the emulator's in their date."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+def play(server: responses.RequestsMock, *, here_ahead: float, ended_ago: float) -> None:
+    """Play a run without artifacts, with a clock that this machine's is ahead of by so many seconds."""
+    now = datetime.now(UTC) - timedelta(seconds=here_ahead)
+    date = {"Date": format_datetime(now, usegmt=True)}
+    run = {"id": 5, "status": 10, "finished_at": (now - timedelta(seconds=ended_ago)).isoformat()}
+    server.get(RUN, json={"data": run}, headers=date)
+    server.get(f"{RUN}artifacts/", json={"data": None}, headers=date)
+    server.get(f"{RUN}artifacts/manifest.json", status=404, headers=date)
+
+
+def look_for_one(client: DBTCloudClientV2, time: Any, _: Path) -> None:
+    """Look for an artifact by its name."""
+    read = lambda: client.get_artifact(5, "manifest.json")  # noqa: E731
+    with pytest.raises(NotFoundError):
+        when_there(client, 5, "manifest.json", read, LOG, sleep=time.sleep)
+
+
+def list_all(client: DBTCloudClientV2, time: Any, folder: Path) -> None:
+    """List what there is."""
+    RunArtifacts.listed(client, client.get_run(5), folder, LOG, time.sleep)
+
+
+@pytest.mark.parametrize("look", [look_for_one, list_all])
+@pytest.mark.parametrize(("here_ahead", "ended_ago", "waits"), [(300, 1, True), (-300, 100, False)])
+def test_end_is_reckoned_by_dbt_clouds_clock(
+    client: DBTCloudClientV2,
+    server: responses.RequestsMock,
+    time: Any,
+    tmp_path: Path,
+    look: Any,
+    here_ahead: float,
+    ended_ago: float,
+    waits: bool,
+) -> None:
+    """A run that has just ended is waited for, no other, whatever the time is here."""
+    play(server, here_ahead=here_ahead, ended_ago=ended_ago)
+    look(client, time, tmp_path)
+    assert bool(time.slept) is waits
