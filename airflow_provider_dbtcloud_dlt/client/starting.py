@@ -92,7 +92,6 @@ class RunStarter:
                     decision.run.id,
                     decision.run.status.humanized,
                 )
-            if isinstance(decision, Adopt):
                 self._cancel_twins(decision.cancel)
                 return Started(decision.run)
             self._cancel(decision.cancel)
