@@ -8,6 +8,7 @@ from typing import Protocol
 
 from airflow_provider_dbtcloud_dlt.client.cadence import PAUSE_AFTER_FAILURE
 from airflow_provider_dbtcloud_dlt.client.checks import check_id
+from airflow_provider_dbtcloud_dlt.client.cool_down import through_cool_down
 from airflow_provider_dbtcloud_dlt.client.errors import (
     DbtCloudError,
     InvalidCredentialsException,
@@ -91,7 +92,7 @@ def wait_for_run(
             if ending is None and poll_interval is None:
                 pause = habits.pause(client, run, clock(), SHORTEST_PAUSE, wait.left(clock()))
         if ending is not None and ending.status == "timeout":
-            cancelled = f" {_cancel_late(client, run_id)}" if cancel_on_timeout else ""
+            cancelled = f" {_cancel_late(client, run_id, sleep)}" if cancel_on_timeout else ""
             raise RunTimeoutError(f"{ending.message}{cancelled}", run=run)
         if ending is not None and run is not None:
             return run
@@ -109,10 +110,10 @@ def wait_for_run(
             )
 
 
-def _cancel_late(client: ShowsRuns, run_id: int | str) -> str:
+def _cancel_late(client: ShowsRuns, run_id: int | str, sleep: Callable[[float], None]) -> str:
     """Cancel a run whose waiter's time is up, and say how that went."""
     try:
-        client.cancel_run(run_id)
+        through_cool_down(lambda: client.cancel_run(run_id), log, sleep)
     except DbtCloudError as error:
         return f"It could not be cancelled and may go on: {error}"
     return "It was cancelled."

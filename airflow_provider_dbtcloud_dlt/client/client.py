@@ -262,7 +262,7 @@ class DBTCloudClientV2:
         """Wait until a run has ended; how it ended is for the caller to judge.
 
         Passing failures of the API are outlived; once the run has been seen, a refused token is one too.
-        ``Retry-After`` puts off the next look, by five minutes at most.
+        ``Retry-After`` puts off the next look, or the cancellation, by five minutes at most.
 
         Args:
             run_id: the run's number.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from airflow_provider_dbtcloud_dlt.client.checks import TRIGGER_FIELDS, check_trigger_body
 from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
+from airflow_provider_dbtcloud_dlt.client.cool_down import through_cool_down
 from airflow_provider_dbtcloud_dlt.client.errors import (
     DbtCloudError,
     MalformedAnswerError,
@@ -70,6 +72,8 @@ class RunStarter:
     ) -> Started:
         """Return the run of this work, started now or found.
 
+        What the rate limit refuses is waited for, within one cool-down in all.
+
         Args:
             body: the trigger's fields, its cause bearing the marker; or what makes them, called only when no
                 run of this work is found to go on with.
@@ -81,6 +85,22 @@ class RunStarter:
         Raises:
             DbtCloudError: the run could not be started; one whose answer was lost is looked for first.
         """
+        # After a refusal it is as for a later try: of what came before it something may have had its effect.
+        looks = itertools.chain([look_first], itertools.repeat(True))
+        return through_cool_down(
+            lambda: self._find_or_start(body, next(looks), wait, retry_from_failure, reuse_existing_run),
+            self.log,
+            self.sleep,
+        )
+
+    def _find_or_start(
+        self,
+        body: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        look_first: bool,
+        wait: bool,
+        retry_from_failure: bool,
+        reuse_existing_run: bool,
+    ) -> Started:
         known: list[Run] = []
         cancelled: set[int] = set()
         if look_first:

@@ -18,6 +18,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     Run,
     RunTimeoutError,
 )
+from airflow_provider_dbtcloud_dlt.client.cool_down import through_cool_down
 from airflow_provider_dbtcloud_dlt.client.glances import Glances
 from airflow_provider_dbtcloud_dlt.client.marker import Marker
 from airflow_provider_dbtcloud_dlt.client.starting import RunStarter
@@ -308,7 +309,7 @@ class DbtCloudRunJobOperator(WaitsForRun):
         marker = self._marker(context)
         starter = RunStarter(
             self.hook.get_conn(),
-            self._job_choice().find(self.hook),
+            through_cool_down(lambda: self._job_choice().find(self.hook), self.log),
             marker,
             since=self._no_run_before(context),
             log=self.log,
@@ -555,15 +556,21 @@ class DbtCloudRunJobOperator(WaitsForRun):
 
     def _give_up(self, message: str) -> str:
         """Cancel the run if that is wanted and it is still this try's; return what is to be said."""
-        if self._claim is None or not self.cancel_on_timeout:
+        claim = self._claim
+        if claim is None or not self.cancel_on_timeout:
             return f"{message} It was left running."
-        if left := ask_why_left(self._claim):
-            return f"{message} It was left running: {left}."
+
+        def cancel() -> str | None:
+            left = ask_why_left(claim)  # asked again after a cool-down
+            if not left:
+                self.hook.cancel_job_run(claim.run_id)
+            return left
+
         try:
-            self.hook.cancel_job_run(self.run_id)  # type: ignore[arg-type]
+            left = through_cool_down(cancel, self.log)
         except DbtCloudError as error:
             return f"{message} It could not be cancelled and may go on: {error}"
-        return f"{message} It was cancelled."
+        return f"{message} It was left running: {left}." if left else f"{message} It was cancelled."
 
     def _result(self, context: Context, run: Run) -> int:
         client, aliases = self.hook.get_conn(), event_aliases(self.outlets)

@@ -14,6 +14,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     InvalidRequestError,
     NotFoundError,
+    RateLimitError,
     RejectedRequestError,
     RunStatus,
     UnreachableError,
@@ -463,6 +464,83 @@ def test_html_502_may_have_started_a_run(start: Start, emu: Emulator) -> None:
     emu.fail_next(path=TRIGGER, status=502)
     start(look_first=False)
     assert [method for method, _ in emu.requests] == ["POST", *["GET"] * 6, "POST", "GET"]
+
+
+# --- the rate limit -----------------------------------------------------------------------------------------
+
+COOL_DOWN = {"Retry-After": "300"}
+
+
+def test_cool_down_is_waited_for(
+    start: Start, emu: Emulator, time: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As long as dbt documents it; the log says what is waited for."""
+    emu.fail_next(status=429, path=TRIGGER, headers=COOL_DOWN)
+    assert [start(look_first=False).run.id] == _run_ids(emu)
+    assert time.slept == [300.0]
+    assert "limits the rate of requests (429 for POST /accounts/1/jobs/1000/run/)" in caplog.text
+    assert "Waiting 300 s for that to pass." in caplog.text
+
+
+@pytest.mark.parametrize("path", ["GET .*/runs/", "/retry/"])
+def test_cool_down_is_waited_for_by_a_later_try(
+    start: Start, emu: Emulator, time: Any, failed: int, path: str
+) -> None:
+    """When it looks for the first one's run, and when it retries that."""
+    emu.fail_next(status=429, path=path, headers=COOL_DOWN)
+    assert start(retry_from_failure=True).run.retrying_run_id == failed
+    assert time.slept == [300.0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "slept"), [("300", [300]), ("3600", [300]), ("200", [200, 100])], ids=["all", "more", "twice"]
+)
+def test_cool_down_that_does_not_end_is_an_error(
+    start: Start, emu: Emulator, time: Any, asked: str, slept: list[float]
+) -> None:
+    """It is waited for once in all, whatever is asked for."""
+    emu.fail_next(100, status=429, path=TRIGGER, headers={"Retry-After": asked})
+    with pytest.raises(RateLimitError):
+        start(look_first=False)
+    assert time.slept == slept
+    assert emu.runs() == []
+
+
+def test_cool_down_of_unknown_length_is_the_documented_one(start: Start, emu: Emulator, time: Any) -> None:
+    """After the usual repetitions."""
+    emu.fail_next(100, status=429, path=TRIGGER)
+    with pytest.raises(RateLimitError):
+        start(look_first=False)
+    assert max(time.slept) == 300
+    assert sum(time.slept) <= 60 + 300 + 60
+
+
+def test_nothing_is_started_when_it_is_too_late_after_the_cool_down(start: Start, emu: Emulator) -> None:
+    """Airflow may have given the task up in five minutes."""
+    calls: list[int] = []
+
+    def second_is_too_late() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise TooLateError
+
+    emu.fail_next(status=429, path=TRIGGER, headers=COOL_DOWN)
+    with pytest.raises(TooLateError):
+        start(look_first=False, before_start=second_is_too_late)
+    assert emu.runs() == []
+
+
+def test_lost_run_that_appears_in_the_cool_down_is_found(start: Start, emu: Emulator) -> None:
+    """No list shows it for a minute, and the second trigger is refused: there is no third."""
+    emu.script_job(emu.job_id, seconds=600)
+    emu.drop_next(path=TRIGGER, after_effect=True)
+    emu.fail_next(path="GET .*/runs/", body='{"data": []}', status=200, n=6)
+    emu.fail_next(status=429, path=TRIGGER, headers=COOL_DOWN)
+    assert [start(look_first=False).run.id] == _run_ids(emu)
+    assert sum(path.endswith("/run/") for _, path in emu.requests) == 2
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, RejectedRequestError), (404, NotFoundError)])

@@ -527,6 +527,16 @@ def test_timeout_cancels_on_request(impatient: DBTCloudClientV2, api: Cloud) -> 
     assert cancel.call_count == 1
 
 
+def test_timeout_cancels_after_a_cool_down(impatient: DBTCloudClientV2, api: Cloud, time: Any) -> None:
+    """The run would go on for hours."""
+    api.shows(3)
+    api.mock.post(f"{RUN}cancel/", status=429, headers={"Retry-After": "300"})
+    api.mock.post(f"{RUN}cancel/", json={"data": {"id": 5, "status": 30}})
+    with pytest.raises(RunTimeoutError, match=r"It was cancelled\.$"):
+        impatient.wait_for_run(5, poll_interval=10, timeout=10, cancel_on_timeout=True)
+    assert time.slept == [10, 300]
+
+
 def test_failed_cancel_does_not_hide_the_timeout(impatient: DBTCloudClientV2, api: Cloud) -> None:
     """Both are told."""
     api.shows(3)

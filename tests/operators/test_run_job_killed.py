@@ -2,15 +2,18 @@
 
 import json
 import re
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import responses
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
+from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt import ownership
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout
@@ -262,6 +265,27 @@ def test_frozen_worker_of_a_resumed_task_leaves_the_run(
     assert becomes(emu) == ["Running"]
 
 
+def test_task_that_is_given_up_in_a_cool_down_leaves_the_run(
+    emu: Emulator,
+    make: Make,
+    context: MakeContext,
+    triggerer: Any,
+    airflow_says: AirflowSays,
+    mocker: MockerFixture,
+) -> None:
+    """Whose the run is is asked again after the rate limit has refused the cancellation."""
+    emu.script_job(emu.job_id, seconds=600)
+    its_context = context()
+    deferred = triggerer.deferral(make(), its_context)
+    airflow_says("running", later_try_after=1)
+    emu.fail_next(1, status=429, path="/cancel/", headers={"Retry-After": "300"})
+    mocker.patch("time.sleep")
+    event = {"status": "timeout", "run_id": deferred.trigger.run_id, "message": "The time is up."}
+    with pytest.raises(DbtCloudJobRunException, match="left running: it is left to a later try"):
+        triggerer.resume(make(), deferred, its_context, event)
+    assert becomes(emu) == ["Running"]
+
+
 def test_frozen_worker_starts_nothing(
     emu: Emulator, make: Make, context: MakeContext, airflow_says: AirflowSays
 ) -> None:
@@ -384,3 +408,44 @@ def test_frozen_worker_that_is_killed_in_its_trigger_leaves_the_run(
     airflow_says("running", later_try_after=1)
     kill_in_between()
     assert becomes(emu) == ["Running"]
+
+
+@contextmanager
+def interrupted_cool_down(emu: Emulator, handler: Callable[..., None]) -> Iterator[None]:
+    """Let the rate limit refuse the trigger for five minutes, and a signal come right after that."""
+
+    def refuse(request: Any) -> tuple[int, dict[str, str], str]:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return 429, {"Retry-After": "300"}, ""
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with responses.RequestsMock() as wire:
+            wire.add_passthru(emu.url)
+            wire.add_callback("POST", re.compile(f"{emu.url}/api/.*/run/$"), refuse)
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_kill_ends_the_wait_for_the_rate_limit(emu: Emulator, make: Make, context: MakeContext) -> None:
+    """Nothing was started, and nothing is."""
+    operator = make()
+    killed = pytest.raises(DbtCloudJobRunException, match="killed while a job run was being started")
+    with killed, interrupted_cool_down(emu, lambda *_: operator.on_kill()):
+        operator.execute(context())
+    assert emu.runs() == []
+
+
+def test_execution_timeout_ends_the_wait_for_the_rate_limit(
+    emu: Emulator, make: Make, context: MakeContext
+) -> None:
+    """Likewise."""
+
+    def interrupt(*_: object) -> None:
+        raise AirflowTaskTimeout
+
+    with pytest.raises(AirflowTaskTimeout), interrupted_cool_down(emu, interrupt):
+        make().execute(context())
+    assert emu.runs() == []

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 import responses
+from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt.client import NotFoundError
 from airflow_provider_dbtcloud_dlt.compat import AirflowTaskTimeout, TaskDeferred
@@ -376,6 +377,30 @@ def test_time_out_cancels_a_run_that_cannot_be_read(
     with pytest.raises(DbtCloudJobRunException, match="It was cancelled"):
         resumed(triggerer, make, context(), "timeout", **quick)
     assert emu.runs()[-1]["is_cancelled"]
+
+
+def test_time_out_cancels_after_a_cool_down(
+    emu: Emulator, make: Make, context: MakeContext, triggerer: Any, mocker: MockerFixture
+) -> None:
+    """A rate limit that refuses the cancellation is waited for."""
+    emu.script_job(emu.job_id, seconds=60)
+    emu.fail_next(1, status=429, path="/cancel/", headers={"Retry-After": "300"})
+    slept = mocker.patch("time.sleep")
+    with pytest.raises(DbtCloudJobRunException, match="It was cancelled"):
+        resumed(triggerer, make, context(), "timeout")
+    assert mocker.call(300.0) in slept.call_args_list
+    assert emu.runs()[-1]["is_cancelled"]
+
+
+def test_job_is_found_by_its_name_after_a_cool_down(
+    emu: Emulator, make: Make, context: MakeContext, mocker: MockerFixture
+) -> None:
+    """A rate limit that refuses the look-up is waited for."""
+    emu.fail_next(1, status=429, path="GET .*/jobs/", headers={"Retry-After": "300"})
+    slept = mocker.patch("time.sleep")
+    make(job_name="Nightly build", wait_for_termination=False).execute(context())
+    assert mocker.call(300.0) in slept.call_args_list
+    assert starts(emu) == 1
 
 
 def test_run_that_is_gone(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> None:
