@@ -119,6 +119,24 @@ def test_five_nodes(open_page: Callable[..., Page]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (3599.6, "1 h 0 min"),
+        (7140, "1 h 59 min"),
+        (7170, "2 h 0 min"),
+    ],
+)
+def test_spans_are_rounded_before_they_are_split(
+    open_page: Callable[..., Page], seconds: float, told: str
+) -> None:
+    """No minute has 60 seconds, and no hour 60 minutes."""
+    tab = open_page(drawn([ran_node("model.shop.revenue", 0.0, seconds, 1, "error")]))
+    expect(tab.locator("#rows tr").first).to_contain_text(told)
+
+
 def test_bars_are_where_their_nodes_ran(open_page: Callable[..., Page]) -> None:
     """In the lane of their thread, in the colour of their status."""
     tab = open_page(five())

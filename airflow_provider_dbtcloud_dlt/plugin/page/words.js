@@ -6,13 +6,15 @@ export const count = number => GROUPED.format(number);
 
 export const many = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 
-/** A span of time for people: 0.42 s, 12.3 s, 3 min 5 s, 2 h 10 min. */
+/** A span of time for people: 0.42 s, 12.3 s, 3 min 5 s, 2 h 10 min. Rounded first: 59.96 s are 1 min 0 s. */
 export function span(seconds) {
     if (seconds < 1) return `${Number(seconds.toFixed(2))} s`;
-    if (seconds < 60) return `${Number(seconds.toFixed(1))} s`;
+    const tenths = Number(seconds.toFixed(1));
+    if (tenths < 60) return `${tenths} s`;
     const whole = Math.round(seconds);
     if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-    return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
+    const minutes = Math.round(seconds / 60);
+    return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** A moment of the run, counted from its first node's beginning: 0:04.2, 12:05, 1:02:03. */
