@@ -206,11 +206,11 @@ def check_lineage_namespace(value: Any) -> None:
 
 
 def check_hook_params(hook_params: Mapping[str, Any]) -> None:
-    """Refuse arguments that the hook does not have, or that can't be stored with a trigger.
+    """Refuse arguments that the hook does not take, or that can't be stored with a trigger.
 
     Raises:
-        InvalidRequestError: an unknown name, a value that is no JSON, or a proxy's password, which does not
-            belong into Airflow's table of triggers.
+        InvalidRequestError: an unknown name, a value that is no JSON or not what the hook wants, or a proxy's
+            password, which does not belong into Airflow's table of triggers.
     """
     known = set(inspect.signature(DbtCloudHook.__init__).parameters) - {
         "self",
@@ -237,3 +237,7 @@ def check_hook_params(hook_params: Mapping[str, Any]) -> None:
                 "hook_params['proxies'] holds a user name or password, which would be stored in Airflow's "
                 "database in clear: put the proxy into the connection's extra."
             )
+    try:
+        DbtCloudHook(**hook_params)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"hook_params: {error}") from None

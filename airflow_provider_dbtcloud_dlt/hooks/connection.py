@@ -126,20 +126,17 @@ def read(connection: Connection) -> Settings:
             f"{origin}: the API token is empty. Put a dbt Cloud service token or personal access token into "
             "the connection's password (API token)."
         )
-    extra = _Extra(origin, connection)
+    extra = _extra(origin, connection)
     return Settings(
         origin=origin,
         api_token=str(connection.password),
         account_id=_account(origin, connection.login),
         base_api_url=_base_api_url(origin, connection),
-        proxies=extra.proxies(),
-        verify=extra.verify(),
-        timeout=extra.timeout(),
         allow_http=extra.boolean("allow_http") or False,
-        outage_tolerance=extra.number("outage_tolerance", DEFAULT_OUTAGE_TOLERANCE),
-        requests_per_minute=extra.number("requests_per_minute", DEFAULT_REQUESTS_PER_MINUTE, "requests"),
+        requests_per_minute=extra.number("requests_per_minute", "requests") or DEFAULT_REQUESTS_PER_MINUTE,
         deployment=str(extra.get("deployment") or ""),
         defaults=extra.job_defaults(),
+        **extra.ways(),
     )
 
 
@@ -202,20 +199,41 @@ def _is_ipv6(host: str) -> bool:
     return True
 
 
-class _Extra:
-    """The connection's extra, read with an error that names the key."""
+def _extra(origin: str, connection: Connection) -> Fields:
+    try:
+        content = json.loads(connection.extra) if connection.extra else {}
+    except ValueError:
+        raise DbtCloudConnectionError(f"{origin}: the extra is no valid JSON.") from None
+    if not isinstance(content, dict):
+        raise DbtCloudConnectionError(f"{origin}: the extra must be a JSON object.")
+    for key in content.keys() - CONNECTION_FIELDS:
+        _warn_of_typo(origin, key)
+    return Fields(content, f"{origin}: extra", DbtCloudConnectionError)
 
-    def __init__(self, origin: str, connection: Connection) -> None:
-        self._origin = origin
-        try:
-            content = json.loads(connection.extra) if connection.extra else {}
-        except ValueError:
-            raise DbtCloudConnectionError(f"{origin}: the extra is no valid JSON.") from None
-        if not isinstance(content, dict):
-            raise DbtCloudConnectionError(f"{origin}: the extra must be a JSON object.")
+
+class Fields:
+    """The connection's extra, or the hook's arguments, read with an error that names the field.
+
+    Args:
+        content: the values by the fields' names.
+        where: what the fields are and where they stand, for the error.
+        refusal: the error's kind.
+    """
+
+    def __init__(self, content: Mapping[str, Any], where: str, refusal: type[DbtCloudError]) -> None:
         self._content = content
-        for key in content.keys() - CONNECTION_FIELDS:
-            _warn_of_typo(origin, key)
+        self._where = where
+        self._refusal = refusal
+
+    def ways(self) -> dict[str, Any]:
+        """How to reach dbt Cloud, as far as it is said: attributes of `Settings`."""
+        said = {
+            "proxies": self.proxies(),
+            "verify": self.verify(),
+            "timeout": self.timeout(),
+            "outage_tolerance": self.number("outage_tolerance"),
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
     def get(self, key: str) -> Any:
         """The value, ``None`` for an empty one: a form stores what was left empty as an empty string."""
@@ -223,6 +241,7 @@ class _Extra:
         return None if isinstance(value, str) and not value.strip() else value
 
     def job_defaults(self) -> dict[str, str]:
+        """The defaults for what a task does not say itself."""
         return {key: self._job_default(key) for key in JOB_DEFAULTS if self.get(key) is not None}
 
     def _job_default(self, key: str) -> str:
@@ -235,6 +254,7 @@ class _Extra:
         return text
 
     def boolean(self, key: str) -> bool | None:
+        """True or false, as a text too."""
         value = self.get(key)
         if value is None or isinstance(value, bool):
             return value
@@ -242,36 +262,37 @@ class _Extra:
             return value.strip().lower() == "true"
         raise self._wrong(key, "true or false", value)
 
-    def number(self, key: str, default: float, what: str = "seconds") -> float:
+    def number(self, key: str, what: str = "seconds", *, or_zero: bool = False) -> float | None:
+        """A positive number, as a text too."""
         value = self.get(key)
-        if value is None:
-            return default
-        number = _positive(value)
-        if number is None:
-            raise self._wrong(key, f"a positive number of {what}", value)
+        number = _number(value)
+        if value is not None and not (number or (or_zero and number == 0)):
+            raise self._wrong(key, f"{'0 or ' if or_zero else ''}a positive number of {what}", value)
         return number
 
-    def timeout(self) -> float | tuple[float, float]:
-        value = self.get("timeout")
+    def timeout(self, key: str = "timeout") -> float | tuple[float, float] | None:
+        """Seconds, or two numbers of them: to connect, to answer."""
+        value = self.get(key)
         if value is None:
-            return DEFAULT_TIMEOUT
-        if isinstance(value, list) and len(value) == 2:
-            connect, answer = map(_positive, value)
+            return None
+        if isinstance(value, list | tuple) and len(value) == 2:
+            connect, answer = map(_number, value)
             if connect and answer:
                 return connect, answer
-        seconds = _positive(value)
+        seconds = _number(value)
         if seconds:
             return seconds
-        raise self._wrong("timeout", "a positive number of seconds, or two [to connect, to answer]", value)
+        raise self._wrong(key, "a positive number of seconds, or two [to connect, to answer]", value)
 
-    def verify(self) -> bool | str:
+    def verify(self) -> bool | str | None:
+        """Whether to verify, or by which CA bundle."""
         value = self.get("verify")
         if isinstance(value, str) and value.strip().lower() not in ("true", "false"):
             return value.strip()
-        checked = self.boolean("verify")
-        return True if checked is None else checked
+        return self.boolean("verify")
 
     def proxies(self) -> Mapping[str, str] | None:
+        """The proxies by scheme; one address is meant for both."""
         value = self.get("proxies")
         if isinstance(value, str):
             if value.strip().startswith("{"):
@@ -285,13 +306,13 @@ class _Extra:
                 value = {"http": value.strip(), "https": value.strip()}
         if value is None:
             return None
-        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
             raise self._wrong("proxies", 'an address or {"https": "http://proxy:3128"}', value)
         return value
 
-    def _wrong(self, key: str, expected: str, value: object) -> DbtCloudConnectionError:
+    def _wrong(self, key: str, expected: str, value: object) -> DbtCloudError:
         shown = "" if key == "proxies" else f", got {value!r}"  # a proxy's address may hold a password
-        return DbtCloudConnectionError(f"{self._origin}: extra {key!r} must be {expected}{shown}.")
+        return self._refusal(f"{self._where} {key!r} must be {expected}{shown}.")
 
 
 @functools.cache  # once in a process: the triggerer reads a connection again and again
@@ -301,11 +322,11 @@ def _warn_of_typo(origin: str, key: str) -> None:
         log.warning("%s: extra %r is not known and has no effect. Did you mean %r?", origin, key, near)
 
 
-def _positive(value: object) -> float | None:
+def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if 0 < number < float("inf") else None
+    return number if 0 <= number < float("inf") else None

@@ -15,6 +15,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     DBTCloudClientV2,
     DbtCloudError,
     Environment,
+    InvalidRequestError,
     Job,
     Project,
     Run,
@@ -62,7 +63,7 @@ class DbtCloudHook(BaseHook):
         dbt_cloud_conn_id: the Airflow connection.
         account_id: instead of the connection's account.
         timeout: seconds to connect and to wait for data, instead of the connection's.
-        proxies: as requests takes them, instead of the connection's.
+        proxies: as requests takes them, or one address for all, instead of the connection's.
         verify: verify TLS certificates, or a CA bundle's path, instead of the connection's.
         outage_tolerance: seconds for which a wait outlives an API that does not answer.
         retry_budget: seconds within which a failed read or cancellation is repeated.
@@ -70,6 +71,10 @@ class DbtCloudHook(BaseHook):
         retry_limit: accepted from the official provider's `hook_params`; has no effect, see `retry_budget`.
         retry_delay: likewise.
         retry_args: likewise.
+
+    Raises:
+        InvalidRequestError: an argument can't be used; each may be whatever the connection's extra may hold.
+        DbtCloudConnectionError: `dbt_cloud_conn_id` is empty.
     """
 
     conn_name_attr = "dbt_cloud_conn_id"
@@ -83,7 +88,7 @@ class DbtCloudHook(BaseHook):
         account_id: int | str | None = None,
         *,
         timeout: float | tuple[float, float] | None = None,
-        proxies: Mapping[str, str] | None = None,
+        proxies: Mapping[str, str] | str | None = None,
         verify: bool | str | None = None,
         outage_tolerance: float | None = None,
         retry_budget: float = DEFAULT_RETRY_BUDGET,
@@ -97,16 +102,23 @@ class DbtCloudHook(BaseHook):
             raise DbtCloudConnectionError("dbt_cloud_conn_id is empty: name an Airflow connection.")
         self.dbt_cloud_conn_id = dbt_cloud_conn_id
         self._account_id = account_id
-        self._retry_budget = retry_budget
-        timeout = timeout_seconds if timeout is None else timeout
-        given: dict[str, Any] = {
-            # JSON, in which hook_params may have been kept, knows no tuple.
-            "timeout": tuple(timeout) if isinstance(timeout, list) else timeout,
-            "proxies": proxies,
-            "verify": verify,
-            "outage_tolerance": outage_tolerance,
-        }
-        self._overrides = {name: value for name, value in given.items() if value is not None}
+        given = connection.Fields(
+            {
+                "timeout": timeout,
+                "timeout_seconds": timeout_seconds,
+                "proxies": proxies,
+                "verify": verify,
+                "outage_tolerance": outage_tolerance,
+                "retry_budget": retry_budget,
+            },
+            "DbtCloudHook's",
+            InvalidRequestError,
+        )
+        budget = given.number("retry_budget", or_zero=True)
+        self._retry_budget = DEFAULT_RETRY_BUDGET if budget is None else budget
+        self._overrides = given.ways()
+        if (official := given.timeout("timeout_seconds")) is not None:
+            self._overrides.setdefault("timeout", official)
         self._settings: Settings | None = None
         self._clients: dict[str | None, DBTCloudClientV2] = {}
 

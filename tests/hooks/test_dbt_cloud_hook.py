@@ -13,7 +13,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from airflow_provider_dbtcloud_dlt import helpers
-from airflow_provider_dbtcloud_dlt.client import NotFoundError, RunStatus
+from airflow_provider_dbtcloud_dlt.client import InvalidRequestError, NotFoundError, RunStatus, ServerError
 from airflow_provider_dbtcloud_dlt.emulator.testing import Emulator
 from airflow_provider_dbtcloud_dlt.helpers import run_dbt_cloud_job
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import (
@@ -114,6 +114,56 @@ def test_timeout_may_be_a_list(connect: Callable[..., None]) -> None:
     """Kept as JSON, two numbers are a list."""
     connect(login="42", password="token")
     assert DbtCloudHook(timeout=[5, 20]).settings.timeout == (5, 20)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "read_as"),
+    [
+        ("timeout", "30", 30),
+        ("timeout", (5, "20"), (5, 20)),
+        ("outage_tolerance", "600", 600),
+        ("verify", "False", False),
+        ("proxies", "http://proxy:3128", {"http": "http://proxy:3128", "https": "http://proxy:3128"}),
+    ],
+)
+def test_arguments_are_read_as_the_extras_are(
+    connect: Callable[..., None], argument: str, value: object, read_as: object
+) -> None:
+    """What the connection's extra may hold, the hook takes as well."""
+    connect(login="42", password="token")
+    hook = DbtCloudHook(**{argument: value})  # type: ignore[arg-type]
+    assert getattr(hook.settings, argument) == read_as
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "said"),
+    [
+        ("timeout", 0, "a positive number of seconds, or two [to connect, to answer], got 0"),
+        ("timeout", [10], "a positive number of seconds, or two [to connect, to answer], got [10]"),
+        (
+            "timeout_seconds",
+            "soon",
+            "a positive number of seconds, or two [to connect, to answer], got 'soon'",
+        ),
+        ("outage_tolerance", 0, "a positive number of seconds, got 0"),
+        ("retry_budget", -1, "0 or a positive number of seconds, got -1"),
+        ("retry_budget", False, "0 or a positive number of seconds, got False"),
+        ("verify", 1, "true or false, got 1"),
+        ("proxies", ["http://me:hush@proxy:3128"], 'an address or {"https": "http://proxy:3128"}'),
+    ],
+)
+def test_argument_that_is_none_is_refused(argument: str, value: object, said: str) -> None:
+    """When the hook is made, by its name; a proxy's address, which may hold a password, is not shown."""
+    with pytest.raises(InvalidRequestError) as refused:
+        DbtCloudHook(**{argument: value})  # type: ignore[arg-type]
+    assert str(refused.value) == f"DbtCloudHook's {argument!r} must be {said}."
+
+
+def test_retry_budget_may_be_a_text(emu: Emulator) -> None:
+    """With none of it a failure is final."""
+    emu.fail_next(1, status=503)
+    with pytest.raises(ServerError):
+        DbtCloudHook(retry_budget="0").get_account()  # type: ignore[arg-type]
 
 
 def test_client_is_reused(connect: Callable[..., None]) -> None:

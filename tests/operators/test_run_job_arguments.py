@@ -50,6 +50,10 @@ def test_job_id_and_names() -> None:
             {"hook_params": {"proxies": {"https": "http://u:p@proxy:1"}}},
             "hook_params['proxies'] holds a user",
         ),
+        (
+            {"hook_params": {"outage_tolerance": "long"}},
+            "hook_params: DbtCloudHook's 'outage_tolerance' must be a positive number of seconds, got 'long'",
+        ),
     ],
 )
 def test_what_can_be_known_at_parse_time(arguments: dict[str, Any], said: str) -> None:
