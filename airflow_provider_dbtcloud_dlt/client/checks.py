@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_dbtcloud_dlt.client.errors import InvalidCredentialsException, InvalidRequestError
+from airflow_provider_dbtcloud_dlt.client.models import RunStatus
 
 CAUSE_MAX_LENGTH = 255
 
@@ -70,6 +71,27 @@ def check_id(name: str, value: object) -> int:
     if not is_id(value, text):
         raise InvalidCredentialsException(f"{name} must be a positive whole number, got {text[:80]!r}.")
     return int(text)
+
+
+def check_statuses(name: str, value: object) -> list[RunStatus]:
+    """Return a run's statuses: one or several, each by its number, as a text too, or by its name.
+
+    Raises:
+        InvalidRequestError: one is no status that dbt documents, or there is none; the message names `name`.
+    """
+    several = value if isinstance(value, Collection) and not isinstance(value, str) else [value]
+    if not several:
+        raise InvalidRequestError(f"{name} is empty: no run would count. Name a status.")
+    return [_status(name, one) for one in several]
+
+
+def _status(name: str, value: object) -> RunStatus:
+    text = "" if isinstance(value, bool) else str(value).strip()
+    for status in RunStatus:
+        if text == str(status.value) or text.upper() == status.name:
+            return status
+    known = ", ".join(f"{status.value} {status.humanized}" for status in RunStatus)
+    raise InvalidRequestError(f"{name} must be of {known}, by number or name, got {value!r}.")
 
 
 def check_base_url(base_api_url: str, *, allow_http: bool = False) -> str:

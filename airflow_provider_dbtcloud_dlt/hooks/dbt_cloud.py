@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -23,6 +23,7 @@ from airflow_provider_dbtcloud_dlt.client import (
     RunTimeoutError,
 )
 from airflow_provider_dbtcloud_dlt.client.artifacts import when_there
+from airflow_provider_dbtcloud_dlt.client.checks import check_statuses
 from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE, import_transport
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
 from airflow_provider_dbtcloud_dlt.client.lookup import find_job
@@ -409,7 +410,7 @@ class DbtCloudHook(BaseHook):
         self,
         run_id: int,
         account_id: int | None = None,
-        expected_statuses: int | Sequence[int] = RunStatus.SUCCESS,
+        expected_statuses: int | str | Collection[int | str] = RunStatus.SUCCESS,
         check_interval: float | None = None,
         timeout: float = 60 * 60 * 24 * 7,
     ) -> bool:
@@ -418,7 +419,7 @@ class DbtCloudHook(BaseHook):
         Args:
             run_id: the run.
             account_id: instead of the connection's account.
-            expected_statuses: one status or several; also such as a run passes through.
+            expected_statuses: one status or several, by number or name; also such as a run passes through.
             check_interval: seconds between two looks; default: as the job's earlier runs suggest.
             timeout: seconds to wait at most.
 
@@ -427,8 +428,9 @@ class DbtCloudHook(BaseHook):
 
         Raises:
             DbtCloudJobRunException: the run ended in another status, or the time is up.
+            InvalidRequestError: `expected_statuses` holds what is no status.
         """
-        wanted = {expected_statuses} if isinstance(expected_statuses, int) else set(expected_statuses)
+        wanted = check_statuses("expected_statuses", expected_statuses)
         client = self.get_conn(account_id)
         try:
             run = client.wait_for_run(
@@ -442,7 +444,10 @@ class DbtCloudHook(BaseHook):
         except RunTimeoutError as error:
             raise DbtCloudJobRunException(str(error)) from None
         if run.status not in wanted:
-            raise DbtCloudJobRunException(report_failure(client, run, self.log))
+            if run.status is not RunStatus.SUCCESS:
+                raise DbtCloudJobRunException(report_failure(client, run, self.log))
+            expected = " or ".join(status.humanized for status in wanted)
+            raise DbtCloudJobRunException(f"Job run {run.id} ended as Success, expected {expected}.")
         return True
 
     def cancel_job_run(self, run_id: int, account_id: int | None = None) -> Run:

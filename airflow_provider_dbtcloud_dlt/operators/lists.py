@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id
+from airflow_provider_dbtcloud_dlt.client.checks import check_statuses
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class DbtCloudListJobRunsOperator(BaseOperator):
         order_by: a field, ``-`` before it reverses; default with `latest_only`: ``-created_at``.
         include_related: what to embed: ``trigger``, ``job``, ``audit``, ``debug_logs``.
         latest_only: only the first of them.
-        status_filter: only runs of this status or these statuses: 1 Queued, 2 Starting, 3 Running, 10
-            Success, 20 Error, 30 Cancelled.
+        status_filter: only runs of this status or these statuses, by number or name: 1 Queued, 2 Starting, 3
+            Running, 10 Success, 20 Error, 30 Cancelled.
         hook_params: further arguments of `DbtCloudHook`.
 
     Returns:
@@ -93,7 +94,7 @@ class DbtCloudListJobRunsOperator(BaseOperator):
         order_by: str | None = None,
         include_related: Sequence[str] | None = None,
         latest_only: bool = False,
-        status_filter: int | Sequence[int] | None = None,
+        status_filter: int | str | Collection[int | str] | None = None,
         hook_params: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -104,14 +105,13 @@ class DbtCloudListJobRunsOperator(BaseOperator):
         self.order_by = order_by
         self.include_related = include_related
         self.latest_only = latest_only
-        self.status_filter = status_filter
+        self.status_filter = None if status_filter is None else check_statuses("status_filter", status_filter)
         self.hook_params = dict(hook_params or {})
         check_id_argument("job_id", job_id)
 
     def execute(self, context: Context) -> list[dict[str, Any]] | dict[str, Any] | None:
         """Ask for the runs."""
         hook = DbtCloudHook(self.dbt_cloud_conn_id, self.account_id or None, **self.hook_params)
-        statuses = [self.status_filter] if isinstance(self.status_filter, int) else self.status_filter
         runs = [
             dict(run.raw)
             for run in hook.get_conn().list_runs(
@@ -119,7 +119,7 @@ class DbtCloudListJobRunsOperator(BaseOperator):
                 job_definition_id=None if self.job_id is None else rendered_id("job_id", self.job_id),
                 order_by=self.order_by or ("-created_at" if self.latest_only else None),
                 include_related=self.include_related,
-                status__in=None if statuses is None else list(statuses),
+                status__in=self.status_filter,
             )
         ]
         self.log.info("Found %d runs: %s", len(runs), ", ".join(str(run["id"]) for run in runs[:20]))

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_dbtcloud_dlt.client import InvalidCredentialsException, InvalidRequestError, checks
+from airflow_provider_dbtcloud_dlt.client import (
+    InvalidCredentialsException,
+    InvalidRequestError,
+    RunStatus,
+    checks,
+)
 
 
 @pytest.mark.parametrize("token", ["", "  ", None, 5])
@@ -49,6 +54,28 @@ def test_id_that_is_no_number_is_named(value: object) -> None:
     """Nothing else than digits gets into a path."""
     with pytest.raises(InvalidCredentialsException, match="run_id must be a positive whole number"):
         checks.check_id("run_id", value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10, "10", " 10 ", "success", "Success", "SUCCESS", RunStatus.SUCCESS, [10], ("Success",), {"10"}],
+)
+def test_status_by_number_or_name(value: object) -> None:
+    """One status or several, each as it stands in dbt Cloud's documentation, answers or web pages."""
+    assert checks.check_statuses("status_filter", value) == [RunStatus.SUCCESS]
+
+
+@pytest.mark.parametrize("value", [3.0, 42, "1,2", "", True, None, ["success", "done"], {"a": 1}, object()])
+def test_status_that_is_none_is_refused(value: object) -> None:
+    """The message has all that there are."""
+    with pytest.raises(InvalidRequestError, match=r"status_filter must be of 1 Queued, .*, 30 Cancelled, by"):
+        checks.check_statuses("status_filter", value)
+
+
+def test_no_status_at_all_is_refused() -> None:
+    """Such a list, computed perhaps, is not all runs."""
+    with pytest.raises(InvalidRequestError, match="status_filter is empty"):
+        checks.check_statuses("status_filter", [])
 
 
 @pytest.mark.parametrize(

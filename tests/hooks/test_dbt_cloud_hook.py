@@ -353,6 +353,25 @@ def test_wait_for_job_run_status_of_a_failed_run(emu: Emulator) -> None:
         DbtCloudHook().wait_for_job_run_status(emu.trigger(), check_interval=0.02)
 
 
+def test_wait_for_a_failure_of_a_run_that_succeeds(emu: Emulator) -> None:
+    """It is told what the run ended as, and what was expected."""
+    run_id = emu.trigger()
+    with pytest.raises(DbtCloudJobRunException) as ended:
+        DbtCloudHook().wait_for_job_run_status(run_id, expected_statuses=["error", "30"])
+    assert str(ended.value) == f"Job run {run_id} ended as Success, expected Error or Cancelled."
+
+
+def test_wait_for_a_status_by_its_text(emu: Emulator) -> None:
+    """A number may come as a text, as a rendered template does."""
+    assert DbtCloudHook().wait_for_job_run_status(emu.trigger(), expected_statuses="10")
+
+
+def test_wait_for_what_is_no_status(emu: Emulator) -> None:
+    """Nobody waits for what can't come."""
+    with pytest.raises(InvalidRequestError, match=r"expected_statuses must be of .*, got 'finished'"):
+        DbtCloudHook().wait_for_job_run_status(emu.trigger(), expected_statuses="finished")
+
+
 def test_wait_for_job_run_status_has_an_end(emu: Emulator) -> None:
     """A wait whose time is up raises, and leaves the run alone."""
     emu.script_job(emu.job_id, seconds=60)

@@ -73,7 +73,9 @@ def test_latest_run_of_none(list_runs: Execute) -> None:
     assert list_runs(latest_only=True) is None
 
 
-@pytest.mark.parametrize(("status", "count"), [(10, 1), (20, 0), ([10, 20], 1)])
+@pytest.mark.parametrize(
+    ("status", "count"), [(10, 1), (20, 0), ([10, 20], 1), ("10", 1), (["20"], 0), ("success", 1)]
+)
 def test_runs_of_a_status(emu: Emulator, list_runs: Execute, status: Any, count: int) -> None:
     """Only runs of one status, or of several."""
     emu.trigger()
@@ -97,3 +99,9 @@ def test_id_that_is_no_number(operator: Any, arguments: dict[str, str]) -> None:
     """A name where an id is wanted is refused at parse time."""
     with pytest.raises(InvalidRequestError, match=f"{next(iter(arguments))} must be a positive whole number"):
         operator(task_id="list", **arguments)
+
+
+def test_status_that_is_none() -> None:
+    """It is refused at parse time, with those that there are."""
+    with pytest.raises(InvalidRequestError, match=r"status_filter must be of .*, got 'finished'"):
+        DbtCloudListJobRunsOperator(task_id="runs", status_filter="finished")
