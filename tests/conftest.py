@@ -1,6 +1,7 @@
 """What all tests share: Airflow's home, set before anything imports Airflow, and hypothesis's settings."""
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -70,6 +72,22 @@ def emu(connect: Callable[..., None], aside: ThreadPoolExecutor) -> Iterator["Em
         if budget := sys.modules.get("airflow_provider_dbtcloud_dlt.triggers.budget"):
             budget._budgets.clear()  # another emulator may get this one's port
         aside.submit(stack.pop_all().close)  # a server takes a while to stop
+
+
+@pytest.fixture
+def open_connections(emu: "Emulator") -> Iterator[Callable[[], int]]:
+    """Count the connections that this process keeps open to the emulator; no luck with cycles helps it."""
+    import psutil
+
+    port = urlsplit(emu.url).port
+
+    def count() -> int:
+        found = psutil.Process().net_connections("tcp")
+        return sum(bool(one.raddr) and (one.raddr.port, one.status) == (port, "ESTABLISHED") for one in found)
+
+    gc.disable()
+    yield count
+    gc.enable()
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -103,6 +104,9 @@ class DBTCloudClientV2:
             verify=verify,
             sleep=sleep,
         )
+        # Who drops a client can't know whether another thread is still asking by it: with the last one its
+        # connections are closed. Left alone, they stay open until Python's next search for cycles.
+        weakref.finalize(self, self._transport.close)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(account_id={self.account_id}, base_api_url={self.base_api_url!r})"

@@ -217,7 +217,10 @@ class DbtCloudHook(BaseHook):
         return client in self._clients.values()
 
     def forget(self) -> None:
-        """Look the connection up again at the next use: its token may have been rotated."""
+        """Look the connection up again at the next use: its token may have been rotated.
+
+        The clients are dropped, and their connections closed, once no thread uses them any more.
+        """
         self._settings = None
         self._clients.clear()
 

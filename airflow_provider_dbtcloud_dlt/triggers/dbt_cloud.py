@@ -123,4 +123,5 @@ class DbtCloudRunJobTrigger(BaseTrigger):
             self.log.info("Cancelled job run %s, since its task was killed.", self.run_id)
 
     def _cancel(self, settings: Settings) -> None:
-        settings.client(self.account_id, retry_budget=0).cancel_run(self.run_id)
+        with settings.client(self.account_id, retry_budget=0) as client:
+            client.cancel_run(self.run_id)

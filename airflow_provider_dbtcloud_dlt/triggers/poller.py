@@ -301,6 +301,7 @@ class Poller:
         self._task = None
         for threads in (self._threads, self._aside_threads):
             threads.shutdown(wait=False, cancel_futures=True)
+        self._hook.forget()
 
     def _fail_loudly(self, task: asyncio.Task[None]) -> None:
         """A defect here must not leave waiters waiting for ever: it becomes theirs."""

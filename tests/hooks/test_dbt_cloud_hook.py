@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,28 @@ def test_forget_reads_the_connection_again(connect: Callable[..., None]) -> None
     connect(login="42", password="new-token")
     hook.forget()
     assert hook.settings.api_token == "new-token"
+
+
+def test_forget_closes_connections(emu: Emulator, open_connections: Callable[[], int]) -> None:
+    """A client that is dropped leaves none behind."""
+    hook = DbtCloudHook()
+    hook.get_account()
+    assert open_connections() == 1
+    hook.forget()
+    assert open_connections() == 0
+
+
+def test_forget_leaves_a_request_alone(emu: Emulator, open_connections: Callable[[], int]) -> None:
+    """A thread that still uses the client gets its answer; then the connection is closed."""
+    hook = DbtCloudHook()
+    emu.inject("slow", seconds=0.3)
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(hook.get_account)
+        while not emu.requests:
+            time.sleep(0.01)
+        hook.forget()
+        assert asked.result().id == emu.account_id
+    assert open_connections() == 0
 
 
 def test_no_token_in_the_hooks_repr(emu: Emulator) -> None:

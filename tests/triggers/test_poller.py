@@ -462,6 +462,18 @@ def test_stops_when_nobody_waits(emu: Emulator) -> None:
     run(main())
 
 
+def test_no_connection_is_left_open(emu: Emulator, open_connections: Callable[[], int]) -> None:
+    """The next wait makes one of its own."""
+    run_id = emu.trigger()
+
+    async def main() -> None:
+        await wait(run_id)
+        await until(lambda: not poller_threads())
+        await until(lambda: open_connections() == 0)
+
+    run(main())
+
+
 def test_closed_loops_leave_nothing(emu: Emulator) -> None:
     """The registry does not keep a loop that is gone."""
     run_id = emu.trigger()

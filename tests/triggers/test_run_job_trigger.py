@@ -177,6 +177,14 @@ def test_killed_task_cancels_its_run(killed: Callable[..., str], state: str | No
     assert killed(state) == "Cancelled"
 
 
+def test_cancellation_leaves_no_connection_open(
+    killed: Callable[..., str], open_connections: Callable[[], int]
+) -> None:
+    """There may be many, in the long life of a triggerer."""
+    killed("failed")
+    assert open_connections() == 0
+
+
 @pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "restarting"])
 def test_task_that_goes_on_keeps_its_run(killed: Callable[..., str], state: str) -> None:
     """The trigger moved to another triggerer, or the next try is about to find the run."""
