@@ -459,7 +459,11 @@ class Poller:
             pause = self._pause(one, now, skew) if any(item.interval is None for item in waiting) else 0.0
             for item in waiting:
                 # An interval is from look to look; after a failure, which may have taken long, it is a rest.
-                item.saw(one, now, answered_at if isinstance(one, DbtCloudError) else asked_at, pause)
+                since = answered_at if isinstance(one, DbtCloudError) else asked_at
+                try:
+                    item.saw(one, now, since, pause)
+                except Exception as error:  # noqa: BLE001 - what is wrong with one wait must not end the others
+                    item.ended.set_exception(error)
             self._reschedule(run_id)
 
     def _pause(self, seen: Seen, now: float, skew: float) -> float:

@@ -116,5 +116,9 @@ class SharedLook:
         except DbtCloudError as error:
             answer = error
         for one in looking:
-            if not one.over.done():
+            if one.over.done():
+                continue
+            try:
                 one.saw(answer)
+            except Exception as error:  # noqa: BLE001 - what is wrong with one must not end the others' looks
+                one.over.set_exception(error)

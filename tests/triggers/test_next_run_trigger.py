@@ -65,6 +65,22 @@ def test_api_that_does_not_come_back(emu: Emulator) -> None:
     )
 
 
+def test_defect_of_one_search_is_its_own(emu: Emulator) -> None:
+    """One that can't judge what was seen, of a tolerance that is no number, ends alone."""
+    emu.fail_next(1)
+
+    async def main() -> Any:
+        broken, sound = (
+            trigger(emu.job_id, outage_tolerance="600"),
+            trigger(emu.job_id, end_time=time.time() + 1),
+        )
+        return await asyncio.gather(event(broken), event(sound), return_exceptions=True)
+
+    failed, ended = asyncio.run(main())
+    assert isinstance(failed, TypeError)
+    assert ended["status"] == "timeout"
+
+
 def test_token_that_is_rotated_meanwhile(emu: Emulator, connect: Any) -> None:
     """The connection is read again after a refusal."""
 

@@ -845,6 +845,21 @@ def test_defect_reaches_the_waiters(emu: Emulator, mocker: MockerFixture) -> Non
         run(wait(emu.trigger()))
 
 
+def test_defect_of_one_wait_is_its_own(emu: Emulator) -> None:
+    """One that can't judge what was seen, of a tolerance that is no number, ends alone."""
+    emu.script_job(emu.job_id, seconds=0.5)
+    broken: Any = wait(emu.trigger(), outage_tolerance="600")
+    sound = wait(emu.trigger())
+    emu.fail_next(1, path=LISTS)
+
+    async def main() -> Any:
+        return await asyncio.gather(broken, sound, return_exceptions=True)
+
+    failed, ended = run(main())
+    assert isinstance(failed, TypeError)
+    assert ended.status == "success"
+
+
 def test_waiter_who_joins_a_broken_poller(emu: Emulator, mocker: MockerFixture) -> None:
     """Who joins between a breakdown and the leaving of its waiters does not wait in vain."""
     run_id = emu.trigger()
