@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from airflow_provider_dbtcloud_dlt.client.checks import check_text
 from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
@@ -11,6 +12,33 @@ from airflow_provider_dbtcloud_dlt.client.errors import JobLookupError
 from airflow_provider_dbtcloud_dlt.client.models import Environment, Job, Project
 
 SHOWN_NAMES = 20
+
+
+@dataclass(frozen=True)
+class NamedJob:
+    """A job by its names, for who looks it up later; arguments as of `find_job`.
+
+    Raises:
+        InvalidRequestError: a name is no text.
+    """
+
+    job_name: str | int
+    project_name: str | int | None = None
+    environment_name: str | int | None = None
+    project_id: int | str | None = None
+    environment_id: int | str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("job_name", "project_name", "environment_name"):
+            if name == "job_name" or getattr(self, name) is not None:
+                check_text(name, getattr(self, name))
+
+    def __str__(self) -> str:
+        return repr(self.job_name)
+
+    def find(self, client: DBTCloudClientV2) -> Job:
+        """Return the job; errors as of `find_job`."""
+        return find_job(client, **vars(self))
 
 
 def find_job(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from airflow_provider_dbtcloud_dlt.client.client import DBTCloudClientV2
+from airflow_provider_dbtcloud_dlt.client.lookup import NamedJob
 from airflow_provider_dbtcloud_dlt.client.models import Run, RunStatus
 from airflow_provider_dbtcloud_dlt.client.waiting import Ending, Wait
 
@@ -22,32 +23,37 @@ class NextRun:
     """Which run is meant.
 
     Attributes:
-        job_id: a run of that job.
+        job: a run of that job; by its names where it has not been possible to look them up.
         after: the first one of this moment, or of later.
         first: by which of its times.
         failed_before: a run that has ended before that without success does not count.
     """
 
-    job_id: int
+    job: int | NamedJob
     after: datetime
     first: First = "created"
     failed_before: datetime | None = None
 
     def __str__(self) -> str:
-        return f"run of job {self.job_id} that was {self.first} after {self.after.isoformat(' ')}"
+        return f"run of job {self.job} that was {self.first} after {self.after.isoformat(' ')}"
 
     @classmethod
     def restored(
-        cls, job_id: int, after: str, first: First = "created", failed_before: str | None = None
+        cls,
+        job_id: int | Mapping[str, Any],
+        after: str,
+        first: First = "created",
+        failed_before: str | None = None,
     ) -> NextRun:
         """Return what `stored` has told."""
+        job = NamedJob(**job_id) if isinstance(job_id, Mapping) else job_id
         passed_over = None if failed_before is None else datetime.fromisoformat(failed_before)
-        return cls(job_id, datetime.fromisoformat(after), first, passed_over)
+        return cls(job, datetime.fromisoformat(after), first, passed_over)
 
     def stored(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         return {
-            "job_id": self.job_id,
+            "job_id": asdict(self.job) if isinstance(self.job, NamedJob) else self.job,
             "after": self.after.isoformat(),
             "first": self.first,
             "failed_before": self.failed_before and self.failed_before.isoformat(),
@@ -56,7 +62,9 @@ class NextRun:
     def is_met_by(self, run: Run) -> bool:
         """Whether a run counts; the first that does is the one."""
         at = run.created_at if self.first == "created" else run.finished_at
-        if run.job_definition_id not in (self.job_id, None) or at is None or at < self.after:
+        if at is None or at < self.after:
+            return False
+        if isinstance(self.job, int) and run.job_definition_id not in (self.job, None):
             return False
         is_failed = run.is_terminal and run.status is not RunStatus.SUCCESS
         if not is_failed or self.failed_before is None or run.finished_at is None:
@@ -67,11 +75,14 @@ class NextRun:
 def find_next_runs(client: DBTCloudClientV2, wanted: Collection[NextRun]) -> dict[NextRun, Run]:
     """Return those that there are already; blocks, for one request unless there are very many runs.
 
+    A job that is given by its names is looked up first, with some more.
+
     Args:
         client: asks.
         wanted: of one job, by the same of its times.
 
     Raises:
+        JobLookupError: no job, or more than one, answers to the names.
         DbtCloudError: a request failed.
     """
     found: dict[NextRun, Run] = {}
@@ -79,7 +90,8 @@ def find_next_runs(client: DBTCloudClientV2, wanted: Collection[NextRun]) -> dic
     if not missing:
         return found
     earliest = min(missing, key=lambda one: one.after)
-    for run in _runs_since(client, earliest.first, earliest.after, job_definition_id=earliest.job_id):
+    job_id = earliest.job.find(client).id if isinstance(earliest.job, NamedJob) else earliest.job
+    for run in _runs_since(client, earliest.first, earliest.after, job_definition_id=job_id):
         for one in [one for one in missing if one.is_met_by(run)]:
             found[one] = run
             missing.remove(one)

@@ -26,7 +26,7 @@ from airflow_provider_dbtcloud_dlt.client.artifacts import when_there
 from airflow_provider_dbtcloud_dlt.client.checks import check_statuses
 from airflow_provider_dbtcloud_dlt.client.client import DEFAULT_CAUSE, import_transport
 from airflow_provider_dbtcloud_dlt.client.failure import report_failure
-from airflow_provider_dbtcloud_dlt.client.lookup import find_job
+from airflow_provider_dbtcloud_dlt.client.lookup import NamedJob
 from airflow_provider_dbtcloud_dlt.client.protocol import DEFAULT_RETRY_BUDGET
 from airflow_provider_dbtcloud_dlt.compat import AirflowException, AirflowNotFoundException
 from airflow_provider_dbtcloud_dlt.hooks import connection, connection_check, connection_form
@@ -337,9 +337,15 @@ class DbtCloudHook(BaseHook):
         Raises:
             JobLookupError: no job, or more than one, answers to the names.
         """
+        named = self.named_job(job_name, project_name, environment_name)
+        return named.find(self.get_conn(account_id))
+
+    def named_job(
+        self, job_name: str, project_name: str | None = None, environment_name: str | None = None
+    ) -> NamedJob:
+        """Return what `get_job_by_name` looks up, the connection's project and environment included."""
         defaults = self.settings.defaults
-        return find_job(
-            self.get_conn(account_id),
+        return NamedJob(
             job_name=job_name,
             project_name=project_name,
             environment_name=environment_name,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id
 from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
+from airflow_provider_dbtcloud_dlt.client.lookup import NamedJob
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
 
 
@@ -55,14 +56,19 @@ class JobChoice:
         Raises:
             DbtCloudError: there is no such job, or none is named.
         """
+        job = self.meant(hook)
+        return job.find(hook.get_conn()).id if isinstance(job, NamedJob) else job
+
+    def meant(self, hook: DbtCloudHook) -> int | NamedJob:
+        """Return the job's id, or the names that are still to be looked up.
+
+        Raises:
+            DbtCloudError: none is named, or the connection can't be read.
+        """
         if self.job_id is not None:
             return rendered_id("job_id", self.job_id)
         if self.job_name is not None:
-            return hook.get_job_by_name(
-                job_name=self.job_name,
-                project_name=self.project_name,
-                environment_name=self.environment_name,
-            ).id
+            return hook.named_job(self.job_name, self.project_name, self.environment_name)
         default = hook.settings.defaults.get("job_id")
         if default is None:
             raise InvalidRequestError(

@@ -31,6 +31,7 @@ from airflow_provider_dbtcloud_dlt.client import (
 from airflow_provider_dbtcloud_dlt.client.blocking import SHORTEST_PAUSE
 from airflow_provider_dbtcloud_dlt.client.cadence import LOOK_SECONDS, PAUSE_AFTER_FAILURE, pause_for
 from airflow_provider_dbtcloud_dlt.client.habits import Habits
+from airflow_provider_dbtcloud_dlt.client.lookup import NamedJob
 from airflow_provider_dbtcloud_dlt.client.next_run import First, NextRun, NextRunWait, find_next_run
 from airflow_provider_dbtcloud_dlt.client.waiting import Outage, Wait, pause_after
 from airflow_provider_dbtcloud_dlt.compat import (
@@ -250,6 +251,8 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
     ) -> Run | None:
         try:
             seen = ask(self.hook.get_conn())
+        except JobLookupError:  # the API answers: there is no such job
+            raise
         except DbtCloudError as error:
             is_refusal = isinstance(error, InvalidCredentialsException | PermissionDeniedError)
             if is_refusal and before is None and self._seen is None and not self._is_resumed:
@@ -269,22 +272,23 @@ class DbtCloudJobRunSensor(WaitsForRun, BaseSensorOperator):
         return seen
 
     def _begin_search(self, context: Context, before: datetime | None) -> NextRunWait:
-        # A job that does not exist would be waited for without end.
-        job_id = self._job_choice().find(self.hook)
-        if self.job_name is None and before is None:
-            try:
-                self.hook.get_job(job_id)
-            except NotFoundError as error:
-                raise JobLookupError(
-                    f"Task {self.task_id!r} waits for a run of job {job_id}. {error}"
-                ) from None
-            except DbtCloudError as error:  # the look that follows decides what that means
-                self.log.debug("Job %s could not be read. %s", job_id, error)
+        job, client = self._job_choice().meant(self.hook), self.hook.get_conn()
+        try:
+            if isinstance(job, NamedJob):
+                job = job.find(client).id
+            elif before is None:  # a job that does not exist would be waited for without end
+                client.get_job(job)
+        except JobLookupError:
+            raise
+        except NotFoundError as error:
+            raise JobLookupError(f"Task {self.task_id!r} waits for a run of job {job}. {error}") from None
+        except DbtCloudError as error:  # the look that follows, by the names still, decides what that means
+            self.log.debug("Job %s could not be looked up. %s", job, error)
         failed_before = None
         if context["ti"].try_number > 1:  # an earlier try has failed by what has failed by then
-            skew = timedelta(seconds=self.hook.get_conn().clock_skew)
+            skew = timedelta(seconds=client.clock_skew)
             failed_before = (before or datetime.now(UTC)) + skew
-        next_run = NextRun(job_id, self._after(context), self.first, failed_before)
+        next_run = NextRun(job, self._after(context), self.first, failed_before)
         self.log.info("Waiting for the first %s.", next_run)
         return NextRunWait(outage_tolerance=self._outage_tolerance(), next_run=next_run)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError, Run
+from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, DbtCloudError, JobLookupError, Run
 from airflow_provider_dbtcloud_dlt.client.cadence import LOOK_SECONDS
 from airflow_provider_dbtcloud_dlt.client.next_run import First, NextRun, NextRunWait, find_next_runs
 from airflow_provider_dbtcloud_dlt.client.waiting import DEFAULT_OUTAGE_TOLERANCE, Ending, pause_after
@@ -41,7 +41,7 @@ class Seeker(Looker):
     @property
     def key(self) -> Hashable:
         """Of one job's runs a list can be had, in one order."""
-        return (Seeker, self.wish.job_id, self.wish.first)
+        return (Seeker, self.wish.job, self.wish.first)
 
     @staticmethod
     def ask(client: DBTCloudClientV2, wishes: Sequence[NextRun]) -> dict[NextRun, Run]:
@@ -52,7 +52,9 @@ class Seeker(Looker):
         """Take in what a look showed."""
         now, pause = self._poller.now(), self._interval
         outcome: Run | Ending | None
-        if isinstance(answer, DbtCloudError):
+        if isinstance(answer, JobLookupError):  # the API answers: there is no such job
+            outcome = Ending("error", str(answer))
+        elif isinstance(answer, DbtCloudError):
             outcome, pause = self._wait.failed(answer, now), pause_after(answer, pause)
         else:
             outcome = answer.get(self.wish) or self._wait.was_not_there(now)
@@ -70,7 +72,7 @@ class DbtCloudNextRunTrigger(BaseTrigger):
 
     Args:
         conn_id: the Airflow connection; it keeps the secret, nothing of which is among these arguments.
-        job_id: the job.
+        job_id: the job; or its names, as of `NamedJob`, where they could not be looked up yet.
         after: the moment, in ISO format with a time zone.
         first: the first run ``created`` or ``finished`` after it.
         failed_before: leave out runs that ended without success before this moment, in ISO format.
@@ -85,7 +87,7 @@ class DbtCloudNextRunTrigger(BaseTrigger):
     def __init__(
         self,
         conn_id: str,
-        job_id: int,
+        job_id: int | Mapping[str, Any],
         after: str,
         first: First = "created",
         failed_before: str | None = None,

@@ -143,6 +143,39 @@ def test_job_by_name(emu: Emulator, live: Callable[..., Any]) -> None:
 
 
 @WAYS
+@pytest.mark.parametrize(("status", "headers"), [(503, {}), (429, {"Retry-After": "0"})])
+def test_name_is_looked_up_once_the_api_answers(
+    emu: Emulator, live: Callable[..., Any], way: str, status: int, headers: dict[str, str]
+) -> None:
+    """An outage that begins before the sensor does is outlived, too."""
+    emu.script_job(emu.job_id, seconds=0)
+    after, quick = now(), {"retry_budget": 0}
+    run_id = emu.trigger()
+    emu.fail_next(4, status=status, headers=headers)
+    assert live(way, job_name="Nightly build", after=after, hook_params=quick) == run_id
+
+
+@pytest.mark.parametrize("way", ["deferred", "poke"])
+def test_name_that_can_not_be_looked_up_for_too_long(
+    emu: Emulator, live: Callable[..., Any], way: str
+) -> None:
+    """After outage_tolerance the search gives up."""
+    emu.fail_next(1000)
+    with pytest.raises(DbtCloudJobRunException, match="learnt of a run of job 'Nightly build' that was"):
+        live(way, job_name="Nightly build", outage_tolerance=0.1, hook_params={"retry_budget": 0})
+
+
+@WAYS
+@pytest.mark.parametrize("failures", [0, 4])
+def test_name_that_is_none(emu: Emulator, live: Callable[..., Any], way: str, failures: int) -> None:
+    """Nobody waits for runs of a job that is not there, as soon as that is known."""
+    for _ in range(failures):
+        emu.fail_next()
+    with pytest.raises(JobLookupError, match="Did you mean 'Nightly build'"):
+        live(way, job_name="Nightly buidl", hook_params={"retry_budget": 0})
+
+
+@WAYS
 def test_failed_run_fails_the_task(emu: Emulator, live: Callable[..., Any], way: str) -> None:
     """The run that was found ends the sensor as any other run does."""
     emu.script_job(emu.job_id, seconds=0.2, outcome="error")
