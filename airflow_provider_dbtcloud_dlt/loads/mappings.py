@@ -1,4 +1,4 @@
-"""Which field of an Airflow connection becomes which of dlt's: one table, the same as in docs/destinations.md."""
+"""Which field of an Airflow connection becomes which of dlt's: one table, as in docs/destinations.md."""
 
 from __future__ import annotations
 
