@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psutil
 from bench_report import COMPARED, Section, compare, spreads
 from bench_runs import ACCOUNT_ID, WaitingRuns, waiting_runs
-from local_airflow import LocalAirflow
+from local_airflow import READ_ONCE, LocalAirflow
 from postgres_server import airflow_database, find_program
 
 DAGS = Path(__file__).parent / "bench_dags"
@@ -149,7 +149,7 @@ def section(size: int, repeats: int, say: Callable[[str], object]) -> Section:
             starts, dags = folder / "starts", folder / "dags.json"
             starts.touch()
             dags.write_text(json.dumps(_described(dag_ids, runs)))
-            env = {"BENCH_STARTS": str(starts), "BENCH_DAGS": str(dags), **runs.emulator.trust}
+            env = {"BENCH_STARTS": str(starts), "BENCH_DAGS": str(dags), **runs.emulator.trust, **READ_ONCE}
             with (
                 airflow_database(initdb) as database,
                 LocalAirflow(folder, DAGS, env=env | database, parallelism=PARALLELISM) as airflow,

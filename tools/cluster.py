@@ -32,6 +32,7 @@ from bench_report import Section, markdown, table
 from counts import Counts
 from fault_stack import OURS, Batch, Trial, Trials
 from flights_stack import ACCOUNT_ID, CONNECTION_ID, DAGS, EMULATOR_CONFIG
+from local_airflow import READ_ONCE
 from local_cluster import LocalCluster
 from local_emulator import EmulatorAPI
 from processes import ServiceError, exit_on_signals
@@ -254,7 +255,8 @@ def dags(folder: Path, kinds: Sequence[Trials]) -> Path:
 def settings(kinds: Sequence[Trials]) -> dict[str, str]:
     """What Airflow is told beyond the compose file."""
     described = json.dumps([one.described() for one in kinds])
-    return {f"AIRFLOW__{key}": str(value) for key, value in QUICK.items()} | {"FAULT_TRIALS": described}
+    quick = {f"AIRFLOW__{key}": str(value) for key, value in QUICK.items()}
+    return quick | READ_ONCE | {"FAULT_TRIALS": described}
 
 
 def result(counts: dict[str, Count]) -> Section:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import psutil
 import yaml
 from airflow_api import FINAL_STATES
-from local_airflow import LocalAirflow
+from local_airflow import READ_ONCE, LocalAirflow
 from local_emulator import LocalEmulator
 from processes import Startable
 
@@ -260,6 +260,7 @@ class FaultStack(Startable):
             DAGS,
             env={f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
             | self.emulator.trust
+            | READ_ONCE
             | {
                 "FAULT_TRIALS": json.dumps([one.described() for one in trials]),
                 "PYTHONDONTWRITEBYTECODE": "1",

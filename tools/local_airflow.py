@@ -23,6 +23,12 @@ USERNAME = "admin"
 START_SECONDS = 300.0
 """How long all of Airflow may take to be healthy: about 15 seconds on an idle machine with two cores."""
 
+READ_ONCE = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}
+"""For DAG files that do not change: reading a dozen of them every half a minute takes most of a core.
+
+A file that does change is read again all the same.
+"""
+
 
 class LocalAirflow(Startable):
     """Airflow's processes, each under its name in ``services``, and its REST API as ``api``.
@@ -161,10 +167,8 @@ class LocalAirflow(Startable):
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "LOGGING__BASE_LOG_FOLDER": self.folder / "logs" / "tasks",
             "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": self.folder / "logs" / "dag-files",
-            # A file that is new or changed is found soon, for somebody waits; one that has not changed is not
-            # read again, which would take a core for a dozen files.
+            # Found soon rather than cheaply: there are few DAG files, and somebody waits.
             "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
             "DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": self._home / "bundles",
             "SCHEDULER__ENABLE_HEALTH_CHECK": False,
             "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,

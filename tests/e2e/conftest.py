@@ -11,6 +11,7 @@ import yaml
 from database_servers import PASSWORD, postgres
 from dbt_artifacts import manifest, result, run_results
 from flights_stack import DAGS, EMULATOR_CONFIG, FlightsStack
+from local_airflow import READ_ONCE
 from postgres_server import airflow_database, find_program
 
 OWN_DAGS = Path(__file__).parent / "dags"
@@ -64,7 +65,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None) 
     config.write_text(yaml.safe_dump(content))
     warehouse = {"conn_type": "postgres", "host": "127.0.0.1", "port": warehouse_port, "schema": "shop"}
     warehouse |= {"login": "loader", "password": PASSWORD}
-    env = {"AIRFLOW_CONN_FLIGHTS_WAREHOUSE": json.dumps(warehouse)}
+    env = {"AIRFLOW_CONN_FLIGHTS_WAREHOUSE": json.dumps(warehouse), **READ_ONCE}
     # A trigger's end and Airflow's own limit for it are the same moment, at which a loaded machine may let
     # either be first: here Airflow looks seldom.
     env["AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL"] = "300"

@@ -54,6 +54,8 @@ def reports(stack: FlightsStack) -> Iterator[Reports]:
     api = stack.airflow.api
     api.wait_for_dag(DAG)
     api.unpause(DAG)
+    # A watcher begins when the file of its DAG, no more paused, is read the next time.
+    (stack.folder / "dags" / f"{DAG}.py").touch()
     triggerer = stack.folder / "logs" / "triggerer.log"
     api.until(
         lambda: "Watching dbt Cloud's runs" in triggerer.read_text(), lambda: "Nobody watches", PATIENCE
