@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id
 from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
+from airflow_provider_dbtcloud_dlt.deferral import check_hook_params
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
 from airflow_provider_dbtcloud_dlt.operators.artifact_store import check_folder, is_address, put
 
@@ -64,6 +65,7 @@ class DbtCloudGetJobRunArtifactOperator(BaseOperator):
         self.step = step
         self.output_file_name = output_file_name
         self.hook_params = dict(hook_params or {})
+        check_hook_params(self.hook_params)
         check_id_argument("run_id", run_id)
         check_id_argument("account_id", account_id)
         if not path:

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id
 from airflow_provider_dbtcloud_dlt.compat import AirflowSkipException
+from airflow_provider_dbtcloud_dlt.deferral import check_hook_params
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook, DbtCloudJobRunException
 from airflow_provider_dbtcloud_dlt.operators.assets import check_asset_uri, event_aliases, with_alias
 
@@ -57,6 +58,7 @@ class DbtCloudAssetEventsOperator(BaseOperator):
         self.account_id = account_id
         self.asset_uri = asset_uri
         self.hook_params = dict(hook_params or {})
+        check_hook_params(self.hook_params)
         check_id_argument("run_id", run_id)
         check_id_argument("account_id", account_id)
         check_asset_uri(asset_uri)

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_dbtcloud_dlt.arguments import check_id_argument, rendered_id
 from airflow_provider_dbtcloud_dlt.client.checks import check_statuses
+from airflow_provider_dbtcloud_dlt.deferral import check_hook_params
 from airflow_provider_dbtcloud_dlt.hooks.dbt_cloud import DbtCloudHook
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class DbtCloudListJobsOperator(BaseOperator):
         self.project_id = project_id
         self.order_by = order_by
         self.hook_params = dict(hook_params or {})
+        check_hook_params(self.hook_params)
         check_id_argument("project_id", project_id)
 
     def execute(self, context: Context) -> list[int]:
@@ -107,6 +109,7 @@ class DbtCloudListJobRunsOperator(BaseOperator):
         self.latest_only = latest_only
         self.status_filter = None if status_filter is None else check_statuses("status_filter", status_filter)
         self.hook_params = dict(hook_params or {})
+        check_hook_params(self.hook_params)
         check_id_argument("job_id", job_id)
 
     def execute(self, context: Context) -> list[dict[str, Any]] | dict[str, Any] | None:

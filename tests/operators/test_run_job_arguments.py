@@ -10,6 +10,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow_provider_dbtcloud_dlt.arguments import rendered_id
 from airflow_provider_dbtcloud_dlt.client import InvalidRequestError
 from airflow_provider_dbtcloud_dlt.operators.dbt_cloud import (
+    DbtCloudAssetEventsOperator,
     DbtCloudGetJobRunArtifactOperator,
     DbtCloudListJobRunsOperator,
     DbtCloudListJobsOperator,
@@ -59,6 +60,21 @@ def test_job_id_and_names() -> None:
 def test_what_can_be_known_at_parse_time(arguments: dict[str, Any], said: str) -> None:
     """A value that can't be right is refused while the DAG file is parsed, by its name."""
     assert said in refusal(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments"),
+    [
+        (DbtCloudAssetEventsOperator, {"run_id": 1}),
+        (DbtCloudGetJobRunArtifactOperator, {"run_id": 1, "path": "manifest.json"}),
+        (DbtCloudListJobRunsOperator, {}),
+        (DbtCloudListJobsOperator, {}),
+    ],
+)
+def test_no_operator_takes_wrong_hook_params(operator: type[BaseOperator], arguments: dict[str, Any]) -> None:
+    """Nor is the mistake told of only when the task runs."""
+    with pytest.raises(InvalidRequestError, match="hook_params: DbtCloudHook's 'timeout' must be"):
+        operator(task_id="one", hook_params={"timeout": 0}, **arguments)
 
 
 def test_retry_arguments_of_the_official_hook_are_not_stored() -> None:
