@@ -29,7 +29,17 @@ def warehouse_port() -> Iterator[int | None]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None) -> Iterator[FlightsStack]:
+def airflow_state() -> Iterator[dict[str, str]]:
+    """What tells Airflow of its database; nothing where PostgreSQL is not installed."""
+    with ExitStack() as running:
+        initdb = find_program("initdb")
+        yield running.enter_context(airflow_database(initdb)) if initdb else {}
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None, airflow_state: dict[str, str]
+) -> Iterator[FlightsStack]:
     """The flights example's stack, with a job that fails and a DAG that runs it."""
     folder = tmp_path_factory.mktemp("e2e")
     dags = folder / "dags"
@@ -65,11 +75,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None) 
     config.write_text(yaml.safe_dump(content))
     warehouse = {"conn_type": "postgres", "host": "127.0.0.1", "port": warehouse_port, "schema": "shop"}
     warehouse |= {"login": "loader", "password": PASSWORD}
-    env = {"AIRFLOW_CONN_FLIGHTS_WAREHOUSE": json.dumps(warehouse), **READ_ONCE}
+    env = {"AIRFLOW_CONN_FLIGHTS_WAREHOUSE": json.dumps(warehouse), **READ_ONCE, **airflow_state}
     # A trigger's end and Airflow's own limit for it are the same moment, at which a loaded machine may let
     # either be first: here Airflow looks seldom.
     env["AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL"] = "300"
-    with ExitStack() as running:
-        if initdb := find_program("initdb"):
-            env |= running.enter_context(airflow_database(initdb))
-        yield running.enter_context(FlightsStack(folder, dags=dags, emulator_config=config, env=env))
+    with FlightsStack(folder, dags=dags, emulator_config=config, env=env) as running:
+        yield running

@@ -3,12 +3,14 @@
 import datetime as dt
 import itertools
 import logging
+import subprocess
 from typing import Any
 
 import psycopg2
 import pytest
 from database_servers import PASSWORD
 from flights_stack import DAGS, FlightsStack
+from postgres_server import find_program
 
 from airflow_provider_dbtcloud_dlt.loads.connection import ConnectionFields
 from airflow_provider_dbtcloud_dlt.loads.load import run_load
@@ -157,9 +159,19 @@ def _run_id(stack: FlightsStack, month: dt.datetime) -> str:
     return str(next(run["dag_run_id"] for run in runs if run["logical_date"].startswith(f"{month:%Y-%m-%d}")))
 
 
+def has_the_password(content: bytes) -> bool:
+    return b"p@ss:w/o" in content or b"p%40ss" in content
+
+
 def test_the_password_is_in_no_file(stack, backfilled):
-    """Not in a log, an artifact, a profile or Airflow's database: dlt and dbt had it in memory only."""
+    """Not in a log, an artifact or a profile: dlt and dbt had it in memory only."""
     files = [path for path in stack.folder.rglob("*") if path.is_file()]
-    assert [
-        path for path in files if b"p@ss:w/o" in path.read_bytes() or b"p%40ss" in path.read_bytes()
-    ] == []
+    assert [path for path in files if has_the_password(path.read_bytes())] == []
+
+
+def test_the_password_is_not_in_airflows_database(airflow_state, backfilled):
+    """In no row of any table: XComs, rendered templates, serialized DAGs."""
+    address = airflow_state["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
+    dump = subprocess.run([find_program("pg_dump"), address], capture_output=True, check=True).stdout
+    assert b"flights_raw" in dump
+    assert not has_the_password(dump)
