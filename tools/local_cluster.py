@@ -16,8 +16,8 @@ from processes import Service, ServiceError, Startable, stop
 
 START_SECONDS = 240.0
 """How long a service may take until it is healthy, or has ended if that is what it is for."""
-CHECK_SECONDS = 1.0
-"""Between two health checks."""
+CHECK_SECONDS = 3.0
+"""Between two health checks, which take seconds of CPU that what starts could use."""
 CHECK_TIMEOUT = 60.0
 """What one check may take: some start a Python that imports Airflow."""
 
