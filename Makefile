@@ -55,7 +55,7 @@ test-all: ## run the tests on each supported Airflow, in an environment of its o
 faults: $(VENV)/.installed-official ## kill workers, triggerers and dbt Cloud under this provider and the official one: a table, in an hour and a half
 	@$(BIN)/python tools/faults.py $(FAULTS_ARGS)
 
-cluster: $(VENV)/.installed-cluster ## run docker-compose.yaml's Airflow without Docker, with Celery, and kill parts of it: in ten minutes
+cluster: $(VENV)/.installed-cluster ## run docker-compose.yaml's Airflow without Docker, with Celery, and kill parts of it: in a quarter of an hour
 	@$(BIN)/python tools/cluster.py $(CLUSTER_ARGS)
 
 bench: $(VENV)/.installed-bench ## measure what waiting costs with this provider and the official one: tables and a picture, in an hour
