@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def results(warehouse):
     return json.loads((warehouse.target / "run_results.json").read_text())["results"]

@@ -33,6 +33,7 @@ def code_in_rows(head: str) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
+@pytest.mark.slow
 def test_the_examples_of_tests_pass(guide_blocks, tmp_path):
     """All of the guide's Python is tests, and those that need no Airflow's database pass."""
     python = [block for block in guide_blocks if block.language == "python"]

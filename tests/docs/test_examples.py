@@ -94,7 +94,8 @@ def parsed(tmp_path_factory, all_blocks) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", PARSE, *(block.file for block in files)],
         cwd=folder,
-        env=isolated_environment(folder) | {"AIRFLOW_HOME": str(folder / "airflow")},
+        env=isolated_environment(folder)
+        | {"AIRFLOW_HOME": str(folder / "airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
         capture_output=True,
         text=True,
         timeout=120,
