@@ -16,7 +16,15 @@ SHOWN_NAMES = 20
 
 @dataclass(frozen=True)
 class NamedJob:
-    """A job by its names, for who looks it up later; arguments as of `find_job`.
+    """A job by its names; upper and lower case count, as they do in dbt Cloud.
+
+    Args:
+        job_name: the job's name. A name may come as a whole number: Airflow makes one of "2026" in a DAG with
+            ``render_template_as_native_obj``.
+        project_name: the name of its project; default: any project, or `project_id`'s.
+        environment_name: the name of its environment; default: any, or `environment_id`'s.
+        project_id: used when there is no `project_name`.
+        environment_id: used when there is no `environment_name`.
 
     Raises:
         InvalidRequestError: a name is no text.
@@ -30,58 +38,39 @@ class NamedJob:
 
     def __post_init__(self) -> None:
         for name in ("job_name", "project_name", "environment_name"):
-            if name == "job_name" or getattr(self, name) is not None:
-                check_text(name, getattr(self, name))
+            value = getattr(self, name)
+            if name == "job_name" or value is not None:
+                object.__setattr__(self, name, check_text(name, value))
 
     def __str__(self) -> str:
         return repr(self.job_name)
 
     def find(self, client: DBTCloudClientV2) -> Job:
-        """Return the job; errors as of `find_job`."""
-        return find_job(client, **vars(self))
+        """Return the one job of these names.
 
-
-def find_job(
-    client: DBTCloudClientV2,
-    *,
-    job_name: str | int,
-    project_name: str | int | None = None,
-    environment_name: str | int | None = None,
-    project_id: int | str | None = None,
-    environment_id: int | str | None = None,
-) -> Job:
-    """Return the one job of these names; upper and lower case count, as they do in dbt Cloud.
-
-    Args:
-        client: asks.
-        job_name: the job's name. A name may come as a whole number: Airflow makes one of "2026" in a DAG with
-            ``render_template_as_native_obj``.
-        project_name: the name of its project; default: any project, or `project_id`'s.
-        environment_name: the name of its environment; default: any, or `environment_id`'s.
-        project_id: used when there is no `project_name`.
-        environment_id: used when there is no `environment_name`.
-
-    Raises:
-        JobLookupError: nothing, or more than one thing, has the name; near matches are listed.
-        InvalidRequestError: a name is no text.
-    """
-    job_name = check_text("job_name", job_name)
-    if project_name is not None:
-        project_name = check_text("project_name", project_name)
-        project_id = _only("project", project_name, client.list_projects(name__icontains=project_name)) or (
-            _none("project", project_name, client.list_projects())
+        Raises:
+            JobLookupError: nothing, or more than one thing, has the name; near matches are listed.
+            DbtCloudError: a request failed.
+        """
+        job_name, project_id, environment_id = str(self.job_name), self.project_id, self.environment_id
+        if self.project_name is not None:
+            name = str(self.project_name)
+            project_id = _only("project", name, client.list_projects(name__icontains=name)) or (
+                _none("project", name, client.list_projects())
+            )
+        if self.environment_name is not None:
+            name = str(self.environment_name)
+            environments = list(client.list_environments(project_id=project_id))
+            environment_id = _only("environment", name, environments) or _none(
+                "environment", name, environments
+            )
+        jobs = client.list_jobs(
+            project_id=project_id, environment_id=environment_id, name__icontains=job_name
         )
-    if environment_name is not None:
-        environment_name = check_text("environment_name", environment_name)
-        environments = list(client.list_environments(project_id=project_id))
-        environment_id = _only("environment", environment_name, environments) or _none(
-            "environment", environment_name, environments
+        job_id = _only("job", job_name, jobs) or _none(
+            "job", job_name, client.list_jobs(project_id=project_id, environment_id=environment_id)
         )
-    jobs = client.list_jobs(project_id=project_id, environment_id=environment_id, name__icontains=job_name)
-    job_id = _only("job", job_name, jobs) or _none(
-        "job", job_name, client.list_jobs(project_id=project_id, environment_id=environment_id)
-    )
-    return client.get_job(job_id)
+        return client.get_job(job_id)
 
 
 def _only(kind: str, name: str, items: Iterable[Project | Environment | Job]) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_dbtcloud_dlt.client import DBTCloudClientV2, InvalidRequestError, JobLookupError
-from airflow_provider_dbtcloud_dlt.client.lookup import find_job
+from airflow_provider_dbtcloud_dlt.client.lookup import NamedJob
 from airflow_provider_dbtcloud_dlt.emulator.testing import emulator
 
 
@@ -64,7 +64,7 @@ def client() -> Iterator[DBTCloudClientV2]:
 )
 def test_job_is_found(client: DBTCloudClientV2, names: Any, job_id: int) -> None:
     """A name counts as a whole, be it a number; project and environment may be names or ids, or left out."""
-    assert find_job(client, **names).id == job_id
+    assert NamedJob(**names).find(client).id == job_id
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_job_is_found(client: DBTCloudClientV2, names: Any, job_id: int) -> None
 def test_job_is_not_found(client: DBTCloudClientV2, names: Any, words: str) -> None:
     """The argument that is wrong, and what there is instead."""
     with pytest.raises(JobLookupError, match=words):
-        find_job(client, **names)
+        NamedJob(**names).find(client)
 
 
 @pytest.mark.parametrize("name", ["job_name", "project_name", "environment_name"])
 def test_name_that_became_a_float_is_refused(client: DBTCloudClientV2, name: str) -> None:
     """Airflow may have made 1.1 of "1.10": another job's name."""
     with pytest.raises(InvalidRequestError, match=rf"^{name} must be a string, got 1\.1: quote it"):
-        find_job(client, **{"job_name": "Hourly", name: 1.1})  # type: ignore[arg-type]
+        NamedJob(**{"job_name": "Hourly", name: 1.1}).find(client)  # type: ignore[arg-type]

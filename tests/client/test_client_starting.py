@@ -1,5 +1,6 @@
 """A run is started once: `RunStarter` against the emulator, crashes and lost answers included."""
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -240,6 +241,11 @@ def too_late() -> None:
     raise TooLateError
 
 
+def too_late_at_the_second_call() -> Callable[[], None]:
+    calls = itertools.count()
+    return lambda: too_late() if next(calls) else None
+
+
 def test_nothing_is_started_when_it_is_too_late(start: Start, emu: Emulator) -> None:
     """Whoever asked for the run is gone."""
     with pytest.raises(TooLateError):
@@ -265,16 +271,9 @@ def test_nothing_is_cancelled_when_it_is_too_late(start: Start, emu: Emulator) -
 
 def test_lost_trigger_is_not_sent_again_when_it_is_too_late(start: Start, emu: Emulator) -> None:
     """It may have become so in the minute of looking."""
-    calls: list[int] = []
-
-    def second_is_too_late() -> None:
-        calls.append(1)
-        if len(calls) > 1:
-            raise TooLateError
-
     emu.drop_next(path=TRIGGER)
     with pytest.raises(TooLateError):
-        start(look_first=False, before_start=second_is_too_late)
+        start(look_first=False, before_start=too_late_at_the_second_call())
     assert emu.runs() == []
 
 
@@ -517,16 +516,9 @@ def test_cool_down_of_unknown_length_is_the_documented_one(start: Start, emu: Em
 
 def test_nothing_is_started_when_it_is_too_late_after_the_cool_down(start: Start, emu: Emulator) -> None:
     """Airflow may have given the task up in five minutes."""
-    calls: list[int] = []
-
-    def second_is_too_late() -> None:
-        calls.append(1)
-        if len(calls) > 1:
-            raise TooLateError
-
     emu.fail_next(status=429, path=TRIGGER, headers=COOL_DOWN)
     with pytest.raises(TooLateError):
-        start(look_first=False, before_start=second_is_too_late)
+        start(look_first=False, before_start=too_late_at_the_second_call())
     assert emu.runs() == []
 
 

@@ -247,42 +247,35 @@ def test_frozen_worker_leaves_the_run_when_its_own_time_is_up(
     assert becomes(emu) == ["Running"]
 
 
-def test_frozen_worker_of_a_resumed_task_leaves_the_run(
-    emu: Emulator,
-    make: Make,
-    context: MakeContext,
-    triggerer: Any,
-    airflow_says: AirflowSays,
-) -> None:
-    """The time-out that it was resumed for is its successor's concern."""
+@pytest.fixture
+def resume_late(emu: Emulator, make: Make, context: MakeContext, triggerer: Any) -> Callable[[], None]:
+    """Resume a deferred task, whose run goes on, since its time is up."""
     emu.script_job(emu.job_id, seconds=600)
     its_context = context()
     deferred = triggerer.deferral(make(), its_context)
-    airflow_says("running", later_try=True)
     event = {"status": "timeout", "run_id": deferred.trigger.run_id, "message": "The time is up."}
+    return lambda: triggerer.resume(make(), deferred, its_context, event)
+
+
+def test_frozen_worker_of_a_resumed_task_leaves_the_run(
+    emu: Emulator, resume_late: Callable[[], None], airflow_says: AirflowSays
+) -> None:
+    """The time-out that it was resumed for is its successor's concern."""
+    airflow_says("running", later_try=True)
     with pytest.raises(DbtCloudJobRunException, match="left running: it is left to a later try"):
-        triggerer.resume(make(), deferred, its_context, event)
+        resume_late()
     assert becomes(emu) == ["Running"]
 
 
 def test_task_that_is_given_up_in_a_cool_down_leaves_the_run(
-    emu: Emulator,
-    make: Make,
-    context: MakeContext,
-    triggerer: Any,
-    airflow_says: AirflowSays,
-    mocker: MockerFixture,
+    emu: Emulator, resume_late: Callable[[], None], airflow_says: AirflowSays, mocker: MockerFixture
 ) -> None:
     """Whose the run is is asked again after the rate limit has refused the cancellation."""
-    emu.script_job(emu.job_id, seconds=600)
-    its_context = context()
-    deferred = triggerer.deferral(make(), its_context)
     airflow_says("running", later_try_after=1)
     emu.fail_next(1, status=429, path="/cancel/", headers={"Retry-After": "300"})
     mocker.patch("time.sleep")
-    event = {"status": "timeout", "run_id": deferred.trigger.run_id, "message": "The time is up."}
     with pytest.raises(DbtCloudJobRunException, match="left running: it is left to a later try"):
-        triggerer.resume(make(), deferred, its_context, event)
+        resume_late()
     assert becomes(emu) == ["Running"]
 
 
