@@ -8,8 +8,9 @@ AIRFLOW ?= $(NEWEST)
 VENV ?= .venv$(if $(filter-out $(NEWEST),$(AIRFLOW)),-$(AIRFLOW))
 # What is installed into it: empty for this checkout, editable; or a wheel, which is then what the tests see.
 PACKAGE ?=
-# Added to pytest's command line; `-m ""` runs the slow tests too, as CI does.
-PYTEST_ARGS ?=
+# pytest's command line; `-m ""` runs the slow tests too, as CI does. By default a process a core shares the tests, four
+# at most since each has Airflow in memory; the files' order keeps what takes longest from being the last.
+PYTEST_ARGS ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # The bench's command line, such as `--parts waits --sizes 10,100 --repeats 1`.
 BENCH_ARGS ?= --picture docs/images/bench.svg

@@ -213,6 +213,7 @@ def settings_of(block: Any, folder: Path) -> connection.Settings:
     return connection.Settings(**json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_each_form_of_the_credentials_says_the_same(connection_block, tmp_path):
     """JSON, URI, command line, secrets.toml and variables lead to one and the same account and job."""
     found = settings_of(connection_block, tmp_path)

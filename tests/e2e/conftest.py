@@ -17,7 +17,7 @@ from postgres_server import airflow_database, find_program
 OWN_DAGS = Path(__file__).parent / "dags"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def warehouse_port() -> Iterator[int | None]:
     """A PostgreSQL server, by its port; None where it is not installed."""
     with ExitStack() as running:
@@ -28,7 +28,7 @@ def warehouse_port() -> Iterator[int | None]:
         yield port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_state() -> Iterator[dict[str, str]]:
     """What tells Airflow of its database; nothing where PostgreSQL is not installed."""
     with ExitStack() as running:
@@ -36,7 +36,7 @@ def airflow_state() -> Iterator[dict[str, str]]:
         yield running.enter_context(airflow_database(initdb)) if initdb else {}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(
     tmp_path_factory: pytest.TempPathFactory, warehouse_port: int | None, airflow_state: dict[str, str]
 ) -> Iterator[FlightsStack]:

@@ -155,6 +155,7 @@ def signed_in(stack: FlightsStack, browser: Browser) -> Iterator[Page]:
         yield page
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_run_is_beside_the_task(january, signed_in):
     """A tab of Airflow's web interface shows what dbt has run, with the visitor's session alone."""
     at = f"{january.stack.airflow.url}/dags/{january.dag_id}/runs/{quote(january.run_id)}/tasks/transform"

@@ -377,6 +377,7 @@ def serve(folder, *what):
     return process, f"http://127.0.0.1:{port.read_text()}/api/v2/accounts/1"
 
 
+@pytest.mark.slow
 def test_a_project_is_built_without_any_configuration(tiny_project, monkeypatch):
     """From the folder to a failed run in the terminal, which names the failing step."""
     monkeypatch.setenv("WAREHOUSE", str(tiny_project / "warehouse.duckdb"))

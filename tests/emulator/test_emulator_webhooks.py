@@ -466,6 +466,7 @@ def test_time_that_moves_brings_events_without_further_ado(emu, hooks, receiver)
     wait_for(lambda: receiver.kinds == ["completed"])
 
 
+@pytest.mark.slow
 def test_a_real_run_is_told_of(tiny_project, receiver):
     """Start, error and end of a run with dbt."""
     with emulator(tiny_project / "emulator.yaml", lag=0) as emu:

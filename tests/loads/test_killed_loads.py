@@ -115,6 +115,7 @@ def test_the_next_load_is_right(killed, retry, query, write_disposition, jobs):
     assert query("select sku from raw.orders__lines") == [("a",)]
 
 
+@pytest.mark.slow
 def test_appended_rows_of_a_killed_load_stand(killed, retry, query):
     """The next load appends its own rows, and the killed one's are told apart by `_dlt_loads`."""
     killed("append", 3)
@@ -134,6 +135,7 @@ def test_the_retrys_log_tells_of_them(killed, retry, query, capsys):
 
 
 @pytest.mark.parametrize(("write_disposition", "try_number"), [("append", 1), ("merge", 2)])
+@pytest.mark.slow
 def test_nothing_is_told_where_it_need_not(killed, retry, capsys, write_disposition, try_number):
     """A first try does not look, and merged rows are right."""
     killed(write_disposition, 3)

@@ -85,9 +85,9 @@ def test_an_import_that_waits_is_let_pass(tmp_path, source):
 
 
 @functools.cache
-def loaded_by(statement: str) -> frozenset[str]:
-    """Return the names of all that is in `sys.modules` after a statement, in an interpreter of its own."""
-    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
+def added(statement: str, base: str = "") -> frozenset[str]:
+    """Return the names of what a statement loads beyond another, in an interpreter of its own."""
+    code = f"import sys\n{base}\nbefore = {{*sys.modules}}\n{statement}\nprint(*({{*sys.modules}} - before))"
     answer = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
     )
@@ -96,25 +96,25 @@ def loaded_by(statement: str) -> frozenset[str]:
 
 def added_to_airflow(*modules: str) -> frozenset[str]:
     """Return what importing these modules loads beyond `airflow.sdk`, which every DAG file imports."""
-    return loaded_by(f"import {', '.join(('airflow.sdk', *modules))}") - loaded_by("import airflow.sdk")
+    return added(f"import {', '.join(modules)}", base="import airflow.sdk")
 
 
 def test_importing_the_package_imports_neither_airflow_nor_dlt():
     """The package itself is only a name and a version."""
-    assert loaded_by(f"import {NAME}").isdisjoint({"airflow", "dlt", "requests"})
+    assert added(f"import {NAME}").isdisjoint({"airflow", "dlt", "requests"})
 
 
 def test_importing_the_client_imports_neither_airflow_nor_dlt():
     """The client works where neither is installed."""
-    assert loaded_by(f"import {NAME}.client").isdisjoint({"airflow", "dlt"})
+    assert added(f"import {NAME}.client").isdisjoint({"airflow", "dlt"})
 
 
 def test_a_dag_file_that_imports_everything_imports_nothing_heavy():
     """Operators, sensor and decorator bring in nothing heavy beyond what Airflow itself imports."""
     modules = ("operators.dbt_cloud", "operators.dlt", "sensors.dbt_cloud", "decorators.dlt")
     airflow = "import airflow.sdk, airflow.sdk.bases.decorator, airflow.triggers.base"
-    added = loaded_by("\n".join(f"import {NAME}.{module}" for module in modules)) - loaded_by(airflow)
-    assert added.isdisjoint(
+    loaded = added("\n".join(f"import {NAME}.{module}" for module in modules), base=airflow)
+    assert loaded.isdisjoint(
         {"dlt", "dbt", "duckdb", "fastapi", "numpy", "pandas", "rich", "sqlglot", "uvicorn"}
     )
 
@@ -127,12 +127,11 @@ def test_what_a_dag_file_imports_cannot_talk_to_a_server_yet(module):
 
 def test_airflows_processes_load_nothing_for_the_plugin():
     """All of them load plug-ins: what serves the page waits until somebody opens it."""
-    added = loaded_by(f"import airflow.plugins_manager, {NAME}.plugin") - loaded_by(
-        "import airflow.plugins_manager"
-    )
-    assert added <= {NAME, f"{NAME}.compat", f"{NAME}.plugin"}
+    loaded = added(f"import {NAME}.plugin", base="import airflow.plugins_manager")
+    assert loaded <= {NAME, f"{NAME}.compat", f"{NAME}.plugin"}
 
 
+@pytest.mark.slow
 def test_a_dag_file_loads_a_fraction_of_what_the_official_provider_does():
     """Operators and sensor load at most 60 % of the modules that the official provider's load."""
     pytest.importorskip("airflow.providers.dbt.cloud", reason="the official provider is not installed")
@@ -144,13 +143,13 @@ def test_a_dag_file_loads_a_fraction_of_what_the_official_provider_does():
 
 def test_a_dag_file_does_not_load_what_reads_results():
     """A run's results, projects and commands are read when there is a run."""
-    loaded = loaded_by(f"import {NAME}.operators.dbt_cloud, {NAME}.operators.dlt, {NAME}.sensors.dbt_cloud")
+    loaded = added(f"import {NAME}.operators.dbt_cloud, {NAME}.operators.dlt, {NAME}.sensors.dbt_cloud")
     assert [name for name in loaded if name.startswith((f"{NAME}.results", f"{NAME}.run_results"))] == []
 
 
 def test_a_dag_file_does_not_load_openlineage():
     """Nor what tells it of runs; of its provider Airflow itself reads the description."""
-    loaded = loaded_by(f"import {NAME}.operators.dbt_cloud, {NAME}.operators.dlt, {NAME}.sensors.dbt_cloud")
+    loaded = added(f"import {NAME}.operators.dbt_cloud, {NAME}.operators.dlt, {NAME}.sensors.dbt_cloud")
     provider = "airflow.providers.openlineage"
     known = {provider, f"{provider}.get_provider_info"}
     assert [name for name in loaded - known if "openlineage" in name.split(".")] == []

@@ -10,7 +10,7 @@ import pytest
 from contrast import LOW_CONTRAST
 from fake_airflow import DAG, RUN, FakeAirflow, fake_airflow
 from picture_runs import drawn, five, project, ran_node
-from playwright.sync_api import Browser, Error, Page, expect
+from playwright.sync_api import Browser, Error, FloatRect, Page, expect
 
 from airflow_provider_dbtcloud_dlt.results.picture import VERSION
 
@@ -92,6 +92,14 @@ def eventually(check: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def box_of(tab: Page, selector: str) -> FloatRect:
+    """Where something is that is shown once the picture has arrived."""
+    tab.wait_for_selector(selector)
+    box = tab.locator(selector).bounding_box()
+    assert box
+    return box
+
+
 def legend(tab: Page) -> list[str]:
     return [" ".join(one.split()) for one in tab.locator("#legend li").all_inner_texts()]
 
@@ -151,8 +159,7 @@ def test_bars_are_where_their_nodes_ran(open_page: Callable[..., Page]) -> None:
 def test_pointing_at_a_bar(open_page: Callable[..., Page]) -> None:
     """Tells node, status, seconds, rows, thread and error."""
     tab = open_page(five())
-    box = tab.locator("#chart").bounding_box()
-    assert box
+    box = box_of(tab, "#chart")
     tab.mouse.move(box["x"] + 78 + (box["width"] - 88) * 0.8, box["y"] + 40)
     tip = tab.locator("#tip")
     expect(tip).to_contain_text("model.shop.revenue")
@@ -201,16 +208,14 @@ def test_tabs_by_keyboard(open_page: Callable[..., Page]) -> None:
 def test_dragging_zooms(open_page: Callable[..., Page]) -> None:
     """Into the time that is dragged over; a double click shows all again; the strip below moves it."""
     tab = open_page(five())
-    box = tab.locator("#chart").bounding_box()
-    assert box
+    box = box_of(tab, "#chart")
     wide = box["width"] - 88
     tab.mouse.move(box["x"] + 78 + wide * 0.25, box["y"] + 40)
     tab.mouse.down()
     tab.mouse.move(box["x"] + 78 + wide * 0.5, box["y"] + 40, steps=3)
     tab.mouse.up()
     expect(tab.locator("#span")).to_have_text("0:02.4 to 0:04.8")
-    strip = tab.locator("#overview").bounding_box()
-    assert strip
+    strip = box_of(tab, "#overview")
     tab.mouse.click(strip["x"] + 78 + wide * 0.875, strip["y"] + 10)
     expect(tab.locator("#span")).to_have_text("0:07.2 to 0:09.6")
     tab.mouse.dblclick(box["x"] + 78 + wide * 0.9, box["y"] + box["height"] - 10)
@@ -289,8 +294,7 @@ def test_names_that_are_meant_to_break_the_page(open_page: Callable[..., Page]) 
     tab = open_page(drawn(results))
     tab.locator("#rows button").first.click()
     expect(tab.locator("#told")).to_contain_text("<script>window.owned = 1</script>")
-    box = tab.locator("#chart").bounding_box()
-    assert box
+    box = box_of(tab, "#chart")
     tab.mouse.move(box["x"] + 200, box["y"] + 40)
     expect(tab.locator("#tip")).to_contain_text("<img src=x")
     assert tab.evaluate("window.owned") is None
