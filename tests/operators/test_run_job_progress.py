@@ -26,11 +26,11 @@ def live(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., str]:
-    """Let a task wait for a second, with glances that come soon; returns what was logged."""
+    """Let a task wait for two seconds, with glances that come soon; returns what was logged."""
     mocker.patch.object(progress, "FIRST_GLANCE_SECONDS", 0.05)
     mocker.patch.object(glances, "FIRST_GLANCE_SECONDS", 0.05)
     caplog.set_level(logging.INFO)
-    emu.script_job(emu.job_id, seconds=1)
+    emu.script_job(emu.job_id, seconds=2)
 
     def go(**arguments: Any) -> str:
         arguments["check_interval"] = 0.3

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import itertools
 import logging
 import re
 import socket
@@ -55,7 +56,7 @@ def poller_threads() -> list[str]:
     return [one.name for one in threading.enumerate() if one.name.startswith("dbt-cloud-poller")]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait until something that other tasks or threads do has happened."""
     end = time.monotonic() + seconds
     while not condition():
@@ -165,12 +166,19 @@ def test_interval_counts_from_look_to_look(emu: Emulator) -> None:
     run_id = emu.trigger()
     emu.inject("slow", seconds=0.4)
 
-    async def main() -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(wait(run_id, 0.5), 2.4)
+    async def main() -> list[float]:
+        waits = asyncio.create_task(wait(run_id, 0.5))
+        looks = []
+        for number in range(4):
+            await until(lambda count=number: len(emu.requests) > count)
+            looks.append(time.monotonic())
+        waits.cancel()
+        return looks
 
-    run(main())
-    assert len(emu.requests) >= 4  # every half second; counted from the answers it would be three
+    looks = run(main())
+    assert (
+        min(after - look for look, after in itertools.pairwise(looks)) < 0.8
+    )  # from the answer it would be 0.9
 
 
 def test_burst_is_gathered(emu: Emulator) -> None:
