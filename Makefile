@@ -8,9 +8,11 @@ AIRFLOW ?= $(NEWEST)
 VENV ?= .venv$(if $(filter-out $(NEWEST),$(AIRFLOW)),-$(AIRFLOW))
 # What is installed into it: empty for this checkout, editable; or a wheel, which is then what the tests see.
 PACKAGE ?=
-# pytest's command line; `-m ""` runs the slow tests too, as CI does. By default a process a core shares the tests, four
-# at most since each has Airflow in memory; the files' order keeps what takes longest from being the last.
-PYTEST_ARGS ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A process a core shares the tests, four at most since each has Airflow in memory; the order of their files keeps what
+# takes longest from being the last.
+IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# pytest's command line; `-m ""` runs the slow tests too, as CI does, one after the other.
+PYTEST_ARGS ?= $(IN_PARALLEL)
 
 # The bench's command line, such as `--parts waits --sizes 10,100 --repeats 1`.
 BENCH_ARGS ?= --picture docs/images/bench.svg
@@ -46,7 +48,7 @@ airflow: $(VENV)/.installed ## the same, but Airflow stays up for looking around
 test: $(VENV)/.installed ## run the tests, without the slow ones (all of them: PYTEST_ARGS='-m ""')
 	$(if $(PACKAGE),EXPECT_INSTALLED_WHEEL=1) $(BIN)/pytest $(PYTEST_ARGS)
 
-test-all: ## run the tests on each supported Airflow, in an environment of its own: in an hour
+test-all: ## run the tests on each supported Airflow, in an environment of its own: in half an hour
 	@failed=; for airflow in $(SUPPORTED); do \
 		echo "---- Airflow $$airflow ----"; \
 		$(MAKE) --no-print-directory test AIRFLOW=$$airflow || failed="$$failed $$airflow"; \

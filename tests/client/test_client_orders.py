@@ -350,7 +350,7 @@ def test_claims_hold_in_long_orders(wait: bool, resume: bool, chances: list[int]
 
 @pytest.mark.slow
 @of_each_kind_of_task
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(chances=long_orders)
 def test_claims_hold_in_many_long_orders(wait: bool, resume: bool, chances: list[int]) -> None:
     """Likewise, for longer than anybody waits for at each change."""

@@ -229,7 +229,7 @@ def test_one_run_whatever_happens(
 
 @pytest.mark.slow
 @of_each_kind_of_task
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(chapters=stories)
 def test_one_run_whatever_happens_more_often(
     many_jobs: Emulator, wait: bool, resume: bool, chapters: list[Chapter]
