@@ -119,5 +119,6 @@ def test_job_is_not_found(client: DBTCloudClientV2, names: Any, words: str) -> N
 @pytest.mark.parametrize("name", ["job_name", "project_name", "environment_name"])
 def test_name_that_became_a_float_is_refused(client: DBTCloudClientV2, name: str) -> None:
     """Airflow may have made 1.1 of "1.10": another job's name."""
+    names: dict[str, Any] = {"job_name": "Hourly", name: 1.1}
     with pytest.raises(InvalidRequestError, match=rf"^{name} must be a string, got 1\.1: quote it"):
-        NamedJob(**{"job_name": "Hourly", name: 1.1}).find(client)  # type: ignore[arg-type]
+        NamedJob(**names).find(client)

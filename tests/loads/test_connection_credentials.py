@@ -608,9 +608,9 @@ PASSWORDS = [
 ANY_PASSWORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "name"), PASSWORDS, ids=[given["conn_type"] for given, _ in PASSWORDS])
 @hypothesis.given(password=ANY_PASSWORD)
-@pytest.mark.slow
 def test_any_password_arrives_unchanged(given, name, password):
     """Blanks at its ends, quotes, colons, percent signs: dlt has exactly what the connection has."""
     assert credentials(fields(**{**given, "password": password}))[name] == password

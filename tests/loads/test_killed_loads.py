@@ -134,8 +134,8 @@ def test_the_retrys_log_tells_of_them(killed, retry, query, capsys):
     assert query(query_left.format(told[1])) == [(2,)]
 
 
-@pytest.mark.parametrize(("write_disposition", "try_number"), [("append", 1), ("merge", 2)])
 @pytest.mark.slow
+@pytest.mark.parametrize(("write_disposition", "try_number"), [("append", 1), ("merge", 2)])
 def test_nothing_is_told_where_it_need_not(killed, retry, capsys, write_disposition, try_number):
     """A first try does not look, and merged rows are right."""
     killed(write_disposition, 3)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import official_provider
 import pytest
 
 import airflow_provider_dbtcloud_dlt as package
@@ -134,7 +135,7 @@ def test_airflows_processes_load_nothing_for_the_plugin():
 @pytest.mark.slow
 def test_a_dag_file_loads_a_fraction_of_what_the_official_provider_does():
     """Operators and sensor load at most 60 % of the modules that the official provider's load."""
-    pytest.importorskip("airflow.providers.dbt.cloud", reason="the official provider is not installed")
+    official_provider.require()
     ours = added_to_airflow(f"{NAME}.operators.dbt_cloud", f"{NAME}.sensors.dbt_cloud")
     official = "airflow.providers.dbt.cloud"
     theirs = added_to_airflow(f"{official}.operators.dbt", f"{official}.sensors.dbt")

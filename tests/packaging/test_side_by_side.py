@@ -1,6 +1,5 @@
 """This provider and the official one in one Airflow: neither warns, nor takes from the other."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import official_provider
 import pytest
 
 BOTH = """
@@ -43,10 +43,7 @@ with DAG("both") as dag:
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a fresh Airflow found of both, and all that was said meanwhile."""
-    if importlib.util.find_spec("airflow.providers.dbt") is None:
-        if os.environ.get("EXPECT_PEERS"):
-            pytest.fail("The official provider is not installed.")
-        pytest.skip("the official provider is not installed")
+    official_provider.require()
     folder: Path = tmp_path_factory.mktemp("together")
     (folder / "both.py").write_text(DAG)
     mine = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}

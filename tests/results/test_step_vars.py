@@ -102,8 +102,8 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(s
 VARIABLES = st.dictionaries(st.text(max_size=200), VALUES, max_size=4)
 
 
-@given(VARIABLES)
 @pytest.mark.slow
+@given(VARIABLES)
 def test_dbt_gets_every_value_as_it_was(given_vars: dict[str, Any]) -> None:
     """Whatever the values are: as dbt splits and reads the step, they are what was given."""
     step = with_vars("dbt build --select a", given_vars)
@@ -112,8 +112,8 @@ def test_dbt_gets_every_value_as_it_was(given_vars: dict[str, Any]) -> None:
     assert variables(step) == given_vars
 
 
-@given(VARIABLES)
 @pytest.mark.slow
+@given(VARIABLES)
 def test_no_value_breaks_out(given_vars: dict[str, Any]) -> None:
     """The variables are one line of printable ASCII without the quote that is around them."""
     text = dumped(given_vars)
